@@ -1,0 +1,11 @@
+//! Decisions of overload control, pure: no clock, no IO, no locks, no runtime. `now` is an argument.
+//!
+//! | Module | The question it answers |
+//! |---|---|
+//! | [`sample`] | what happened? |
+//! | [`limit`] | how much at once? |
+//! | [`queue`] | who is next? |
+
+pub mod limit;
+pub mod queue;
+pub mod sample;
