@@ -1,0 +1,1 @@
+//! Who asks, how urgent it is, and which kind of work it is.

@@ -1,0 +1,1 @@
+//! One set of settings, from flags and one TOML file.

@@ -1,0 +1,1 @@
+//! Admit, wait, or refuse: the decision for one request.

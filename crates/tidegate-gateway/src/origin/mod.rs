@@ -1,0 +1,1 @@
+//! Connections to the service behind the gate.

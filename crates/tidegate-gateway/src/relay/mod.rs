@@ -1,0 +1,1 @@
+//! Bodies, headers and tunnels between client and origin.

@@ -1,0 +1,1 @@
+//! The admin listener: what it shows, and that every documented metric moves.

@@ -1,0 +1,1 @@
+//! Hostile clients: slow, broken, ambiguous, greedy.

@@ -1,0 +1,1 @@
+//! Configuration files: what is understood, and what a mistake is answered with.

@@ -1,0 +1,1 @@
+//! The listener alone, with a service of the test's own.

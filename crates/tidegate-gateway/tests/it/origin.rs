@@ -1,0 +1,1 @@
+//! The origin side alone, against servers of the test's own.

@@ -1,0 +1,1 @@
+//! A request's whole way: admit, wait, refuse, relay, settle.

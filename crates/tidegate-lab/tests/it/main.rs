@@ -1,0 +1,1 @@
+//! The fragile origin and the load generator over real sockets.

@@ -1,0 +1,1 @@
+//! The limiter under stress, through its public API.
