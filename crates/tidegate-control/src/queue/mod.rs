@@ -1,5 +1,7 @@
-//! Who is next? A bounded queue with criticality classes, and the door in front of it.
+//! Who is next? A bounded queue with criticality classes.
 
 mod class;
+mod order;
 
 pub use class::Criticality;
+pub use order::{ClassQueue, Entry, Place, Pushed};

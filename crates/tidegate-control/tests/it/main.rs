@@ -1,1 +1,3 @@
-//! Laws of the control crate, checked against naive models and a simulated service.
+//! Laws of the control crate, checked against naive models.
+
+mod queue;
