@@ -1,5 +1,17 @@
 //! How much at once? A [`LimitAlgorithm`] computes the limit that a limiter enforces.
 
+mod aimd;
+mod bounds;
+mod fixed;
+mod gradient2;
+mod vegas;
+
+pub use aimd::Aimd;
+pub use bounds::Bounds;
+pub use fixed::Fixed;
+pub use gradient2::Gradient2;
+pub use vegas::Vegas;
+
 use crate::sample::{Sample, View};
 
 /// Computes a concurrency limit from what a limiter observes. Pure: time comes with the events.

@@ -1,3 +1,4 @@
 //! Laws of the control crate, checked against naive models.
 
+mod limit;
 mod queue;
