@@ -5,7 +5,11 @@
 //! | [`sample`] | what happened? |
 //! | [`limit`] | how much at once? |
 //! | [`queue`] | who is next? |
+//! | [`wait`] | how long? |
+//! | [`slots`] | when to come back? |
 
 pub mod limit;
 pub mod queue;
 pub mod sample;
+pub mod slots;
+pub mod wait;
