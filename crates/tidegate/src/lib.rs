@@ -1,1 +1,43 @@
-//! tidegate
+//! A limiter that can be asked.
+//!
+//! A [`Limiter`] lets so much work in at once, holds a bounded number of callers for a bounded moment, and
+//! gives everybody else a reason and a time of their own to come back. It can be asked how full it is without
+//! blocking ([`Limiter::readiness`]), says how long a wait will take ([`Ticket::estimate`]), and finds its
+//! limit itself when it is given a [`LimitAlgorithm`].
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use tidegate::{Demand, Limiter};
+//!
+//! let limiter = Limiter::fixed(10);
+//! let permit = limiter.acquire(Demand::ONE).await?;
+//! // … the work …
+//! permit.success();
+//! # Ok::<(), tidegate::Refused>(()) }).unwrap();
+//! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | `limiter` | [`Limiter`], [`Permit`], [`Ticket`], the queue and the builder |
+//! | `demand` | [`Demand`]: what is asked for |
+//! | `readiness` | [`Readiness`]: an answer, not a promise |
+//! | `refused` | [`Refused`] and [`Reason`]: why not, and when to come back |
+//! | `clock` | the one place that reads a clock |
+
+mod clock;
+mod demand;
+mod limiter;
+mod readiness;
+mod refused;
+
+pub use demand::Demand;
+pub use limiter::{
+    Admission, ConfigError, Limiter, LimiterBuilder, LimiterStats, Occupant, Permit, QueueConfig, RunError,
+    Ticket, TicketId, TryClaimError,
+};
+pub use readiness::{AskReady, Readiness, WaitEstimate};
+pub use refused::{Reason, Refused};
+pub use tidegate_control::limit;
+pub use tidegate_control::limit::{Explanation, LimitAlgorithm};
+pub use tidegate_control::queue::Criticality;
+pub use tidegate_control::sample::{Outcome, Sample, View};

@@ -1,1 +1,7 @@
-//! The limiter under stress, through its public API.
+//! The limiter through its public API.
+
+mod adaptive;
+mod limiter;
+mod model;
+mod stress;
+mod wait;

@@ -1,1 +1,0 @@
-//! The operator's listener: metrics, status, readiness.

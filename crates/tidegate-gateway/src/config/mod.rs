@@ -1,1 +1,0 @@
-//! One set of settings, from flags and one TOML file.

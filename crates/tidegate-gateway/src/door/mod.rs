@@ -1,1 +1,0 @@
-//! Admit, wait, or refuse: the decision for one request.

@@ -1,1 +1,0 @@
-//! Connections to the service behind the gate.

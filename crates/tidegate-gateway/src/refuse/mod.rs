@@ -1,1 +1,0 @@
-//! The answers that are ours to write.

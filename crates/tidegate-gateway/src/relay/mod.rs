@@ -1,1 +1,0 @@
-//! Bodies, headers and tunnels between client and origin.

@@ -1,1 +1,0 @@
-//! The admin listener: what it shows, and that every documented metric moves.

@@ -1,1 +1,0 @@
-//! Hostile clients: slow, broken, ambiguous, greedy.

@@ -1,1 +1,0 @@
-//! Configuration files: what is understood, and what a mistake is answered with.

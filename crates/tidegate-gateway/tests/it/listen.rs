@@ -1,1 +1,0 @@
-//! The listener alone, with a service of the test's own.

@@ -1,1 +1,0 @@
-//! The origin side alone, against servers of the test's own.

@@ -1,1 +1,0 @@
-//! A request's whole way: admit, wait, refuse, relay, settle.

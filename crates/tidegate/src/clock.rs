@@ -1,0 +1,48 @@
+//! The one place that reads a clock.
+//!
+//! Monotonic time is tokio's, so that paused time in tests reaches every decision; it becomes nanoseconds since
+//! the limiter was made.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+/// A monotonic clock with an origin of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// Starts the clock.
+    pub(crate) fn start() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        self.at(Instant::now())
+    }
+
+    /// `instant` on this clock; 0 if it was before the start.
+    pub(crate) fn at(&self, instant: Instant) -> u64 {
+        nanos(instant.saturating_duration_since(self.origin))
+    }
+
+    /// The moment `at` of this clock as an instant; far ahead of now if it cannot be represented.
+    pub(crate) fn instant(&self, at: u64) -> Instant {
+        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+        self.origin.checked_add(Duration::from_nanos(at)).unwrap_or_else(|| self.origin + FAR)
+    }
+}
+
+/// Nanoseconds since the Unix epoch; 0 if the system clock stands before it.
+#[allow(clippy::disallowed_methods)] // this file is the clock
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos)
+}
+
+/// A duration in nanoseconds, at most `u64::MAX` (584 years).
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

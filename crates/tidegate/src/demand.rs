@@ -1,0 +1,106 @@
+//! What is asked for.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use tidegate_control::queue::Criticality;
+use tidegate_control::sample::KINDS;
+use tokio::time::Instant;
+
+/// What a caller asks a limiter for: how much, how urgent, until when, for whom.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate::{Criticality, Demand};
+///
+/// let demand = Demand::weight(3).class(Criticality::Sheddable).max_wait(Duration::from_millis(200));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Demand {
+    pub(crate) weight: u64,
+    pub(crate) class: Criticality,
+    pub(crate) kind: u8,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) max_wait: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
+    pub(crate) holder: Option<Cow<'static, str>>,
+}
+
+impl Demand {
+    /// One unit, class [`Criticality::Critical`], kind 0, no deadline.
+    pub const ONE: Self = Self {
+        weight: 1,
+        class: Criticality::Critical,
+        kind: 0,
+        deadline: None,
+        max_wait: None,
+        patience: None,
+        holder: None,
+    };
+
+    /// `units` of capacity; 0 counts as 1. A demand heavier than the whole limit is admitted alone, when
+    /// nothing else is held.
+    #[must_use]
+    pub const fn weight(units: u64) -> Self {
+        Self { weight: if units == 0 { 1 } else { units }, ..Self::ONE }
+    }
+
+    /// How much it hurts to refuse it. Higher classes are admitted first.
+    #[must_use]
+    pub fn class(mut self, class: Criticality) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// The name shown by [`Limiter::holders`](crate::Limiter::holders) and
+    /// [`waiters`](crate::Limiter::waiters).
+    #[must_use]
+    pub fn holder(mut self, who: impl Into<Cow<'static, str>>) -> Self {
+        self.holder = Some(who.into());
+        self
+    }
+
+    /// The moment after which the answer is of no use: refused at once if it cannot be met, and expired in the
+    /// queue when it passes.
+    #[must_use]
+    pub fn deadline(mut self, at: Instant) -> Self {
+        self.deadline = Some(at);
+        self
+    }
+
+    /// The longest this caller waits in the queue; at most the queue's own
+    /// [`max_wait`](crate::QueueConfig::max_wait).
+    #[must_use]
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = Some(wait);
+        self
+    }
+
+    /// When the client gives up (its timeout), if known: the wait may take only a part of it, so that the work
+    /// can still be done in time.
+    #[must_use]
+    pub fn patience(mut self, timeout: Duration) -> Self {
+        self.patience = Some(timeout);
+        self
+    }
+
+    /// The kind of work (0..8; anything above counts as 7), so that service times are compared with their like.
+    #[must_use]
+    pub fn kind(mut self, kind: u8) -> Self {
+        const LAST: u8 = KINDS as u8 - 1;
+        self.kind = kind.min(LAST);
+        self
+    }
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self::ONE
+    }
+}
+
+impl From<u64> for Demand {
+    fn from(units: u64) -> Self {
+        Self::weight(units)
+    }
+}
