@@ -1,1 +1,17 @@
-//! tidegate-lab
+//! A laboratory for overload protection: a fragile origin, and an open-loop load generator.
+//!
+//! Both speak HTTP/1.1 over real sockets, so that any proxy can stand between them.
+//!
+//! | Module | What it does |
+//! |---|---|
+//! | [`origin`] | a service with a few workers and a queue that keeps working for clients that left |
+//! | [`load`] | arrivals that do not wait for answers, the same for the same seed |
+//! | [`spec`] | durations, rates and distributions as people write them |
+//! | `io` | tokio sockets as hyper wants them |
+//! | `random` | one seeded generator |
+
+mod io;
+pub mod load;
+pub mod origin;
+mod random;
+pub mod spec;

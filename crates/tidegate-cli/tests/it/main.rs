@@ -1,1 +1,65 @@
-//! The program as a person runs it: flags, messages, exit codes, signals.
+//! The program as a person runs it: arguments, messages, exit codes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+fn tidegate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidegate")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn load_meets_origin() {
+    let mut origin = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["lab", "origin", "--listen", "127.0.0.1:0", "--mean", "1ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(origin.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let target = line.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    let load = [
+        "lab",
+        "load",
+        target,
+        "--rate",
+        "100",
+        "--arrivals",
+        "constant",
+        "--duration",
+        "1s",
+        "--timeout",
+        "20s",
+    ];
+    let plain = tidegate(&load);
+    let json = tidegate(&[&load[..], &["--json"]].concat());
+    origin.kill().unwrap();
+    origin.wait().unwrap();
+    assert!(
+        plain.status.success() && text(&plain.stdout).contains("ok                99   100.0 %"),
+        "{plain:?}"
+    );
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((report["offered"].as_u64(), report["ok"].as_u64()), (Some(99), Some(99)));
+}
+
+#[test]
+fn mistakes_are_explained_with_their_exit_code() {
+    for (arguments, code, word) in [
+        (&["lab", "load", "http://127.0.0.1:1/", "--rate", "x"][..], 2, "arrivals per second"),
+        (&["lab", "load", "http://127.0.0.1:1/", "--timeout", "5"], 2, "unit"),
+        (&["lab", "origin", "--dist", "pareto"], 2, "lognormal:CV"),
+        (&["lab", "origin", "--workers", "0"], 2, "1..=1000000"),
+        (&["lab", "load", "https://127.0.0.1:1/"], 1, "http://HOST:PORT/PATH"),
+        (&["lab", "origin", "--listen", "192.0.2.1:80"], 1, "--listen"),
+    ] {
+        let output = tidegate(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        assert!(text(&output.stderr).contains(word), "{arguments:?}: {}", text(&output.stderr));
+    }
+}

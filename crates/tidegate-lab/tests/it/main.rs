@@ -1,1 +1,150 @@
 //! The fragile origin and the load generator over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidegate_lab::load::{Arrivals, LoadSettings, Report, run};
+use tidegate_lab::origin::{Origin, OriginSettings};
+use tidegate_lab::spec::Distribution;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+async fn origin(settings: OriginSettings) -> SocketAddr {
+    let origin = Origin::bind(([127, 0, 0, 1], 0).into(), settings).await.unwrap();
+    let address = origin.local_addr().unwrap();
+    tokio::spawn(origin.serve());
+    address
+}
+
+fn quick() -> OriginSettings {
+    OriginSettings {
+        mean: Duration::from_millis(1),
+        distribution: Distribution::Fixed,
+        ..OriginSettings::default()
+    }
+}
+
+fn load(address: SocketAddr) -> LoadSettings {
+    LoadSettings {
+        target: format!("http://{address}/").parse().unwrap(),
+        rate: "200".parse().unwrap(),
+        arrivals: Arrivals::Constant,
+        duration: Duration::from_secs(1),
+        timeout: Duration::from_secs(20),
+        connections: 500,
+        leave: None,
+        retries: 0,
+        obey_retry_after: false,
+        seed: 1,
+    }
+}
+
+async fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn stat(address: SocketAddr, name: &str) -> u64 {
+    let answer = ask(address, "GET /.lab/stats").await;
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let stats: serde_json::Value = serde_json::from_str(body).unwrap();
+    stats[name].as_u64().unwrap()
+}
+
+fn ends(report: &Report) -> u64 {
+    report.ok + report.refused + report.timed_out + report.left + report.failed
+}
+
+#[tokio::test]
+async fn every_request_is_accounted_for_on_both_sides() {
+    let address = origin(quick()).await;
+    let report = run(load(address)).await.unwrap();
+    assert_eq!((report.offered, report.ok, report.attempts), (199, 199, 199));
+    assert_eq!((stat(address, "served").await, stat(address, "gone_ns").await), (199, 0));
+    assert_eq!(report.seconds.iter().map(|second| second.ok).sum::<u64>(), 199);
+    assert!(report.ok_ms.p50 >= 1.0 && report.ok_ms.max >= report.ok_ms.p99);
+}
+
+#[tokio::test]
+async fn the_origin_works_on_for_clients_that_left() {
+    let one = OriginSettings { workers: 1, mean: Duration::from_millis(20), ..quick() };
+    let address = origin(one).await;
+    let leave = Some("100%@30ms".parse().unwrap());
+    let report = run(LoadSettings { leave, rate: "500".parse().unwrap(), ..load(address) }).await.unwrap();
+    assert_eq!(report.offered, ends(&report));
+    assert!(report.left > 400, "{report:?}");
+    // A worker of 20 ms has done 50 of 499 by then; all the others are work for nobody.
+    while stat(address, "served_gone").await < 10 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(stat(address, "gone_ns").await > 0 && stat(address, "peak").await > 100);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_connections_are_failed_not_queued() {
+    let stuck = OriginSettings { workers: 1, mean: Duration::from_secs(600), ..quick() };
+    let address = origin(stuck).await;
+    let settings = LoadSettings { connections: 10, timeout: Duration::from_millis(1500), ..load(address) };
+    let report = run(settings).await.unwrap();
+    assert_eq!((report.offered, report.timed_out, report.failed), (199, 10, 189));
+    assert_eq!(stat(address, "peak").await, 10);
+}
+
+#[tokio::test]
+async fn failed_requests_are_retried_as_often_as_told() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = LoadSettings { retries: 3, rate: "20".parse().unwrap(), ..load(closed) };
+    let report = run(settings).await.unwrap();
+    assert_eq!((report.offered, report.failed, report.attempts), (19, 19, 76));
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart_and_their_moment_is_obeyed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = [0; 1024];
+                while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+                    let answer = b"HTTP/1.1 503 No\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+                    stream.write_all(answer).await.unwrap();
+                }
+            });
+        }
+    });
+    let settings =
+        LoadSettings { rate: "10".parse().unwrap(), retries: 1, obey_retry_after: true, ..load(address) };
+    let report = run(settings).await.unwrap();
+    assert_eq!((report.offered, report.refused, report.attempts), (9, 9, 18));
+    assert!(report.refused_ms.p50 >= 1000.0, "waited the second it was told: {report:?}");
+}
+
+#[tokio::test]
+async fn it_changes_while_it_runs_and_explains_mistakes() {
+    let address = origin(quick()).await;
+    assert!(ask(address, "POST /.lab/set?workers=2&mean=5ms&delay=1ms").await.starts_with("HTTP/1.1 200"));
+    for (wrong, word) in
+        [("workers=0", "from 1"), ("mean=5", "unit"), ("speed=3", "workers=, mean= or delay=")]
+    {
+        let answer = ask(address, &format!("POST /.lab/set?{wrong}")).await;
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains(word), "{answer}");
+    }
+    assert_eq!(ask(address, "GET /").await.lines().next(), Some("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn a_target_that_cannot_be_used_is_explained() {
+    let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let settings = LoadSettings { target: "https://localhost/".parse().unwrap(), ..load(address) };
+    assert!(run(settings).await.unwrap_err().to_string().contains("http://HOST:PORT/PATH"));
+}
