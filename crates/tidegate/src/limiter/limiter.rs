@@ -1,34 +1,30 @@
 //! [`Limiter`]: ask, take, operate.
 
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
-use std::time::Duration;
 
 use tidegate_control::limit::{Explanation, LimitAlgorithm};
-use tidegate_control::queue::{ClassQueue, Entry, Place};
-use tidegate_control::sample::{Outcome, Sample, View};
+use tidegate_control::queue::{ClassQueue, Place};
+use tidegate_control::sample::{Sample, View};
 use tidegate_control::slots::ReturnSlots;
 use tidegate_control::wait::DrainRate;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::admission::Admission;
 use super::builder::{LimiterBuilder, QueueConfig};
-use super::core::{Cell, Claim, Core, Waiter, lock};
+use super::core::{Cell, Claim, Core, lock};
 use super::free::{Free, MAX_UNITS, signed};
 use super::occupants::{LimiterStats, Occupant};
 use super::permit::Permit;
-use super::ticket::{Leave, Ticket, TicketId};
-use crate::clock::{Clock, nanos, unix_now};
+use super::ticket::Leave;
+use crate::clock::{Clock, unix_now};
 use crate::demand::Demand;
 use crate::readiness::{AskReady, Readiness, WaitEstimate};
 use crate::refused::{Reason, Refused};
-
-/// Share of a client's patience that may go into waiting: the rest is for the work itself.
-const PATIENCE_SHARE: f64 = 0.4;
 
 /// Lets so much work in at once, holds a bounded number of callers for a bounded moment, and refuses the rest
 /// with a reason and a time to come back. Cheap to clone; clones share everything.
@@ -38,42 +34,23 @@ const PATIENCE_SHARE: f64 = 0.4;
 /// back goes to its head.
 #[derive(Clone)]
 pub struct Limiter {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    free: Free,
-    core: Mutex<Core>,
-    name: Arc<str>,
-    clock: Clock,
-    queue: QueueConfig,
+pub(super) struct Inner {
+    pub(super) free: Free,
+    pub(super) core: Mutex<Core>,
+    pub(super) name: Arc<str>,
+    pub(super) clock: Clock,
+    pub(super) queue: QueueConfig,
     /// The algorithm sees samples: admissions are timed.
-    adaptive: bool,
-    track: bool,
-    admitted: AtomicU64,
+    pub(super) adaptive: bool,
+    pub(super) track: bool,
+    pub(super) admitted: AtomicU64,
     /// Σ weight · time of admissions and of releases (mod 2⁶⁴): their difference gives ∫ in_flight dt.
-    taken_at: AtomicU64,
-    given_at: AtomicU64,
-    emptied: Notify,
-}
-
-/// A caller is in, or waits.
-#[derive(Debug)]
-#[must_use = "an admission holds capacity, or a place in the queue"]
-pub enum Admission {
-    /// Admitted at once.
-    Admitted(Permit),
-    /// Waiting; the ticket resolves to the permit.
-    Waiting(Ticket),
-}
-
-/// Work under [`Limiter::run`] did not succeed.
-#[derive(Debug)]
-pub enum RunError<E> {
-    /// It was not started.
-    Refused(Refused),
-    /// It failed by itself.
-    Inner(E),
+    pub(super) taken_at: AtomicU64,
+    pub(super) given_at: AtomicU64,
+    pub(super) emptied: Notify,
 }
 
 impl Limiter {
@@ -238,20 +215,6 @@ impl Limiter {
         }
     }
 
-    /// Runs `work` under a permit. `Ok` is reported as success, `Err` as an end that says nothing about load.
-    ///
-    /// # Errors
-    /// The refusal, or the work's own error.
-    pub async fn run<F, T, E>(&self, demand: impl Into<Demand>, work: F) -> Result<T, RunError<E>>
-    where
-        F: Future<Output = Result<T, E>>,
-    {
-        let permit = self.acquire(demand).await.map_err(RunError::Refused)?;
-        let result = work.await;
-        permit.finish(if result.is_ok() { Outcome::Success } else { Outcome::Ignore });
-        result.map_err(RunError::Inner)
-    }
-
     /// Sets the limit (moved into 1..=2⁴⁰). Down: at once for newcomers, and what is held above it is paid
     /// back before anybody waiting is served. Up: exactly as many waiters as fit are woken. An adaptive
     /// algorithm goes on from its own estimate.
@@ -287,104 +250,6 @@ impl Limiter {
             }
             emptied.await;
         }
-    }
-
-    fn admit_at_once(&self, demand: &Demand) -> Option<Permit> {
-        if self.inner.track || !self.inner.free.try_take(demand.weight) {
-            return None;
-        }
-        self.inner.admitted.fetch_add(1, Ordering::Relaxed);
-        let since = if self.inner.adaptive { self.now() } else { 0 };
-        Some(self.permit(demand.weight, demand.kind, since, 0, None))
-    }
-
-    fn admit_or_queue(&self, demand: Demand, may_wait: bool) -> Result<Admission, Refused> {
-        let now = self.now();
-        let mut wake = Vec::new();
-        let mut core = lock(&self.inner.core);
-        let result = self.decide(&mut core, demand, now, may_wait, &mut wake);
-        core.hand_over(&self.inner.free, now, &mut wake);
-        drop(core);
-        wake.into_iter().for_each(Waker::wake);
-        result
-    }
-
-    fn decide(
-        &self,
-        core: &mut Core,
-        demand: Demand,
-        now: u64,
-        may_wait: bool,
-        wake: &mut Vec<Waker>,
-    ) -> Result<Admission, Refused> {
-        let (free, name) = (&self.inner.free, &self.inner.name);
-        let Demand { weight, class, kind, .. } = demand;
-        if core.draining {
-            return Err(core.refuse(name, now, Reason::Draining, class, None));
-        }
-        // From here on only this thread takes units, so that the answer cannot change under it.
-        core.close(free);
-        if core.queue.is_empty() && core.fits(free, weight) {
-            free.take(weight);
-            self.inner.admitted.fetch_add(1, Ordering::Relaxed);
-            let holder = core.remember(now, demand.holder, weight, class);
-            return Ok(Admission::Admitted(self.permit(weight, kind, now, 0, holder)));
-        }
-        if self.inner.adaptive {
-            let view = self.view(core, now, 1);
-            let limit = core.algorithm.on_pressure(&view).clamp(1, MAX_UNITS);
-            core.resize(free, limit);
-        }
-        if !may_wait {
-            return Err(core.refuse(name, now, Reason::QueueFull, class, None));
-        }
-        let wait = core.estimate(core.queue.ahead_of(class).saturating_add(weight));
-        let deadline = demand.deadline.map_or(u64::MAX, |at| self.inner.clock.at(at));
-        if now.saturating_add(nanos(wait.expected)) >= deadline {
-            return Err(core.refuse(name, now, Reason::Deadline, class, Some(wait)));
-        }
-        let longest = self.longest_wait(&demand);
-        if wait.expected > longest {
-            return Err(core.refuse(name, now, Reason::WaitTooLong, class, Some(wait)));
-        }
-        let cell = Arc::new(Cell::new());
-        let waiter = Waiter { cell: Arc::clone(&cell), kind, who: demand.holder };
-        let Ok(pushed) = core.queue.push(Entry { value: waiter, class, weight, since: now }) else {
-            return Err(core.refuse(name, now, Reason::QueueFull, class, Some(wait)));
-        };
-        if let Some(entry) = pushed.displaced {
-            wake.extend(core.displace(name, now, &entry));
-        }
-        core.drain.bound(now);
-        core.next_id += 1;
-        Ok(Admission::Waiting(Ticket {
-            limiter: self.clone(),
-            cell,
-            place: pushed.place,
-            id: TicketId(core.next_id),
-            since: now,
-            until: now.saturating_add(nanos(longest)).min(deadline),
-            expiry: None,
-            done: false,
-        }))
-    }
-
-    fn longest_wait(&self, demand: &Demand) -> Duration {
-        let own = demand.max_wait.unwrap_or(Duration::MAX);
-        let patience = demand.patience.map_or(Duration::MAX, |patience| patience.mul_f64(PATIENCE_SHARE));
-        self.inner.queue.max_wait.min(own).min(patience)
-    }
-
-    fn permit(&self, weight: u64, kind: u8, since: u64, queued: u64, holder: Option<u64>) -> Permit {
-        if self.inner.adaptive {
-            self.inner.taken_at.fetch_add(weight.wrapping_mul(since), Ordering::Relaxed);
-        }
-        let on_drop = Outcome::Canceled;
-        Permit { limiter: self.clone(), weight, since, queued, kind, on_drop, in_time: true, holder }
-    }
-
-    pub(crate) fn granted(&self, weight: u64, kind: u8, since: u64, at: u64, holder: Option<u64>) -> Permit {
-        self.permit(weight, kind, at, at.saturating_sub(since), holder)
     }
 
     pub(crate) fn release(&self, permit: &Permit) {
@@ -451,7 +316,7 @@ impl Limiter {
         }
     }
 
-    fn view(&self, core: &Core, now: u64, newcomers: u64) -> View {
+    pub(super) fn view(&self, core: &Core, now: u64, newcomers: u64) -> View {
         let in_flight = core.in_flight(&self.inner.free);
         let taken = self.inner.taken_at.load(Ordering::Relaxed);
         let given = self.inner.given_at.load(Ordering::Relaxed);
@@ -506,23 +371,5 @@ impl fmt::Debug for Limiter {
             .field("name", &self.inner.name)
             .field("free", &self.inner.free.units())
             .finish_non_exhaustive()
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for RunError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refused) => refused.fmt(f),
-            Self::Inner(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: Error + 'static> Error for RunError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Refused(refused) => Some(refused),
-            Self::Inner(error) => Some(error),
-        }
     }
 }

@@ -4,12 +4,15 @@
 //! |---|---|
 //! | `free` | the word of free units: one compare-and-swap in, one addition out |
 //! | `core` | what the lock protects: the queue, the algorithm, the pace, the holders |
+//! | `admission` | at once, after a wait, or not at all |
 //! | `limiter` | [`Limiter`]: ask, take, operate |
 //! | `builder` | [`LimiterBuilder`], [`QueueConfig`] |
+//! | `run` | work under a permit, from admission to outcome |
 //! | `permit` | [`Permit`]: held capacity |
 //! | `ticket` | [`Ticket`]: a place in the queue |
 //! | `occupants` | [`Occupant`], [`LimiterStats`] |
 
+mod admission;
 mod builder;
 mod core;
 mod free;
@@ -17,10 +20,13 @@ mod free;
 mod limiter;
 mod occupants;
 mod permit;
+mod run;
 mod ticket;
 
+pub use admission::Admission;
 pub use builder::{ConfigError, LimiterBuilder, QueueConfig};
-pub use limiter::{Admission, Limiter, RunError};
+pub use limiter::Limiter;
 pub use occupants::{LimiterStats, Occupant};
 pub use permit::Permit;
+pub use run::RunError;
 pub use ticket::{Ticket, TicketId, TryClaimError};
