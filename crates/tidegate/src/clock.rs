@@ -7,6 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+/// Nanoseconds at which a limiter's clock starts, so that 0 can mean "not measured".
+const START: u64 = 1;
+
 /// A monotonic clock with an origin of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -19,20 +22,26 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
-    /// Nanoseconds since the start.
+    /// Nanoseconds since the start, never 0.
+    #[cfg(not(tidegate_loom))]
     pub(crate) fn now(&self) -> u64 {
         self.at(Instant::now())
     }
 
-    /// `instant` on this clock; 0 if it was before the start.
-    pub(crate) fn at(&self, instant: Instant) -> u64 {
-        nanos(instant.saturating_duration_since(self.origin))
+    /// Time stands still under loom, which must see the same run twice.
+    #[cfg(tidegate_loom)]
+    pub(crate) fn now(&self) -> u64 {
+        START
     }
 
-    /// The moment `at` of this clock as an instant; far ahead of now if it cannot be represented.
-    pub(crate) fn instant(&self, at: u64) -> Instant {
-        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
-        self.origin.checked_add(Duration::from_nanos(at)).unwrap_or_else(|| self.origin + FAR)
+    /// `instant` on this clock.
+    pub(crate) fn at(&self, instant: Instant) -> u64 {
+        nanos(instant.saturating_duration_since(self.origin)).saturating_add(START)
+    }
+
+    /// The moment `at` of this clock as an instant, if it can be represented.
+    pub(crate) fn instant(&self, at: u64) -> Option<Instant> {
+        self.origin.checked_add(Duration::from_nanos(at.saturating_sub(START)))
     }
 }
 

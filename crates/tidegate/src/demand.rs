@@ -23,6 +23,7 @@ pub struct Demand {
     pub(crate) deadline: Option<Instant>,
     pub(crate) max_wait: Option<Duration>,
     pub(crate) patience: Option<Duration>,
+    pub(crate) key: Option<Cow<'static, str>>,
     pub(crate) holder: Option<Cow<'static, str>>,
 }
 
@@ -35,6 +36,7 @@ impl Demand {
         deadline: None,
         max_wait: None,
         patience: None,
+        key: None,
         holder: None,
     };
 
@@ -49,6 +51,13 @@ impl Demand {
     #[must_use]
     pub fn class(mut self, class: Criticality) -> Self {
         self.class = class;
+        self
+    }
+
+    /// The tenant on whose share this counts.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
+        self.key = Some(key.into());
         self
     }
 

@@ -29,11 +29,12 @@ mod demand;
 mod limiter;
 mod readiness;
 mod refused;
+mod sync;
 
 pub use demand::Demand;
 pub use limiter::{
-    Admission, ConfigError, Limiter, LimiterBuilder, LimiterStats, Occupant, Permit, QueueConfig, RunError,
-    Ticket, TicketId, TryClaimError,
+    Acquire, Admission, ConfigError, Coverage, Drained, Limiter, LimiterBuilder, LimiterStats, Occupant,
+    Permit, QueueConfig, ReadinessWatch, RunError, ServiceTime, Ticket, TicketId, TryClaimError,
 };
 pub use readiness::{AskReady, Readiness, WaitEstimate};
 pub use refused::{Reason, Refused};

@@ -1,138 +1,169 @@
-//! How a limiter is made.
+//! Making a limiter.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use tidegate_control::limit::{Fixed, LimitAlgorithm};
+use tidegate_control::limit::LimitAlgorithm;
 
-use super::free::MAX_UNITS;
+use crate::clock::nanos;
+
 use super::limiter::Limiter;
+use super::shared::Shared;
+use super::state::MAX_LIMIT;
 
-/// The bounds of the wait: how many callers, how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How callers wait: bounded in number and in time.
+#[derive(Clone, Debug)]
 pub struct QueueConfig {
-    pub(crate) capacity: usize,
-    pub(crate) max_wait: Duration,
+    pub(super) capacity: usize,
+    pub(super) max_wait: u64,
+    pub(super) patience: u64,
 }
 
 impl QueueConfig {
-    /// The longest anybody waits unless told otherwise: 5 s, half of the common client timeout of 10 s.
+    /// The longest wait by default: half of a common client timeout (10 s), so that the work can still be done
+    /// in the other half.
     pub const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(5);
 
-    /// At most `capacity` callers wait. When full, a newcomer displaces the newest waiter of a lower class or
-    /// is refused with [`Reason::QueueFull`](crate::Reason::QueueFull).
+    /// Up to `capacity` callers wait. Full: the newest caller of a lower class is displaced, else the newcomer
+    /// is refused. 1024 by default: more than any limit's worth of callers that are served within the longest
+    /// wait, little memory (about 300 bytes each).
     #[must_use]
-    pub const fn bounded(capacity: u32) -> Self {
-        Self { capacity: capacity as usize, max_wait: Self::DEFAULT_MAX_WAIT }
+    pub fn bounded(capacity: u64) -> Self {
+        Self { capacity: usize::try_from(capacity).unwrap_or(usize::MAX), ..Self::default() }
     }
 
-    /// Nobody waits: a caller is admitted at once or refused.
+    /// Nobody waits: who is not admitted at once is refused.
     #[must_use]
-    pub const fn none() -> Self {
+    pub fn none() -> Self {
         Self::bounded(0)
     }
 
-    /// Nobody waits longer than this; whoever is predicted to is refused at once.
+    /// The longest anybody waits; then the ticket resolves to `expired`.
+    /// [`DEFAULT_MAX_WAIT`](Self::DEFAULT_MAX_WAIT) by default.
     #[must_use]
-    pub const fn max_wait(mut self, wait: Duration) -> Self {
-        self.max_wait = wait;
+    pub fn max_wait(mut self, wait: Duration) -> Self {
+        self.max_wait = nanos(wait);
+        self
+    }
+
+    /// When a client gives up, where a [`Demand`](crate::Demand::patience) does not say so: nobody waits for more
+    /// than 0.4 of it, and whoever would is refused on arrival. Unknown by default.
+    #[must_use]
+    pub fn patience(mut self, timeout: Duration) -> Self {
+        self.patience = nanos(timeout);
         self
     }
 }
 
 impl Default for QueueConfig {
-    /// 1024 callers (a second of waiting at a thousand a second), 5 s.
     fn default() -> Self {
-        Self::bounded(1024)
+        Self { capacity: 1024, max_wait: nanos(Self::DEFAULT_MAX_WAIT), patience: u64::MAX }
     }
 }
 
-/// Builds a [`Limiter`].
+/// A limiter cannot be made like this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    message: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message)
+    }
+}
+
+impl Error for ConfigError {}
+
+/// Makes a [`Limiter`].
 ///
 /// ```
 /// use tidegate::{Limiter, QueueConfig};
 ///
-/// let limiter = Limiter::builder().name("database").limit(50).queue(QueueConfig::bounded(100)).build()?;
+/// let limiter = Limiter::builder().name("db").limit(50).queue(QueueConfig::bounded(200)).build()?;
+/// assert_eq!(limiter.name(), "db");
 /// # Ok::<(), tidegate::ConfigError>(())
 /// ```
-#[must_use = "a builder does nothing until `build` is called"]
+#[must_use = "a builder does nothing until `build`"]
 pub struct LimiterBuilder {
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) limit: u64,
-    pub(crate) algorithm: Option<Box<dyn LimitAlgorithm>>,
-    pub(crate) queue: QueueConfig,
-    pub(crate) track: bool,
+    pub(super) name: Cow<'static, str>,
+    pub(super) limit: Option<u64>,
+    pub(super) algorithm: Option<Box<dyn LimitAlgorithm>>,
+    pub(super) queue: QueueConfig,
+    pub(super) track_occupants: bool,
+    pub(super) dry_run: bool,
 }
 
 impl LimiterBuilder {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             name: Cow::Borrowed("limiter"),
-            limit: 0,
+            limit: None,
             algorithm: None,
             queue: QueueConfig::default(),
-            track: false,
+            track_occupants: false,
+            dry_run: false,
         }
     }
 
-    /// The name shown in refusals.
+    /// The name in refusals, logs and metrics; `limiter` by default.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// A fixed limit of `units`.
+    /// A fixed limit in units.
     pub fn limit(mut self, units: u64) -> Self {
-        self.limit = units;
-        self.algorithm = None;
+        self.limit = Some(units);
         self
     }
 
-    /// A limit that `algorithm` finds.
+    /// A limit computed by `algorithm`.
     pub fn algorithm(mut self, algorithm: impl LimitAlgorithm) -> Self {
-        self.limit = algorithm.limit();
         self.algorithm = Some(Box::new(algorithm));
         self
     }
 
-    /// The bounds of the wait.
+    /// How callers wait; [`QueueConfig::default`] by default.
     pub fn queue(mut self, queue: QueueConfig) -> Self {
         self.queue = queue;
         self
     }
 
-    /// Remember who holds capacity, for [`Limiter::holders`]. Costs a lock on each admission.
+    /// Keeps a list of holders for [`Limiter::holders`]. Off by default: every admission then takes a lock.
     pub fn track_occupants(mut self, yes: bool) -> Self {
-        self.track = yes;
+        self.track_occupants = yes;
         self
     }
 
-    /// Makes the limiter.
+    /// Decides and counts ([`LimiterStats::would_refuse`](crate::LimiterStats)), but admits everybody at once.
+    pub fn dry_run(mut self, yes: bool) -> Self {
+        self.dry_run = yes;
+        self
+    }
+
+    /// The limiter.
     ///
     /// # Errors
-    /// If neither a limit nor an algorithm was given, or the limit is above 2⁴⁰.
+    /// If there is no limit and no algorithm, or both, if the limit is 0 or beyond 2⁶⁰ − 1, or if the longest wait
+    /// is zero although there is a queue.
     pub fn build(self) -> Result<Limiter, ConfigError> {
-        match self.limit {
-            0 => Err(ConfigError("the limit is 0 or missing: call `limit(n)` with n ≥ 1, or `algorithm(…)`")),
-            limit if limit > MAX_UNITS => {
-                Err(ConfigError("the limit is above 2^40 units: count in larger units"))
+        let fault = |message| Err(ConfigError { message });
+        match (self.limit, &self.algorithm) {
+            (None, None) => return fault("a limiter needs a limit or an algorithm"),
+            (Some(_), Some(_)) => return fault("a limiter has a limit or an algorithm, not both"),
+            (Some(0), None) => return fault("the limit is 0 and would admit nobody: give at least 1"),
+            (Some(limit), None) if limit > MAX_LIMIT => {
+                return fault("the limit is beyond 2^60 - 1: give less");
             }
-            _ => Ok(Limiter::from_builder(self)),
+            _ => {}
         }
-    }
-
-    /// As [`build`](Self::build), with a limit moved into range.
-    pub(crate) fn build_in_range(mut self) -> Limiter {
-        self.limit = self.limit.clamp(1, MAX_UNITS);
-        Limiter::from_builder(self)
-    }
-
-    pub(crate) fn algorithm_or_fixed(&mut self) -> (Box<dyn LimitAlgorithm>, bool) {
-        match self.algorithm.take() {
-            Some(algorithm) => (algorithm, true),
-            None => (Box::new(Fixed::new(self.limit)), false),
+        if self.queue.capacity > 0 && self.queue.max_wait == 0 {
+            return fault("a queue in which nobody may wait: set max_wait, or use QueueConfig::none()");
         }
+        Ok(Limiter::from_shared(Shared::new(self)))
     }
 }
 
@@ -141,21 +172,6 @@ impl fmt::Debug for LimiterBuilder {
         f.debug_struct("LimiterBuilder")
             .field("name", &self.name)
             .field("limit", &self.limit)
-            .field("adaptive", &self.algorithm.is_some())
-            .field("queue", &self.queue)
-            .field("track_occupants", &self.track)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
-
-/// A limiter cannot be made as asked; the message says what to change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConfigError(&'static str);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}

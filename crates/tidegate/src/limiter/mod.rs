@@ -1,32 +1,47 @@
-//! The limiter: what enforces a limit, and what its callers hold in their hands.
+//! The limiter: what it enforces, and what callers hold of it.
 //!
 //! | File | What it holds |
 //! |---|---|
-//! | `free` | the word of free units: one compare-and-swap in, one addition out |
-//! | `core` | what the lock protects: the queue, the algorithm, the pace, the holders |
-//! | `admission` | at once, after a wait, or not at all |
-//! | `limiter` | [`Limiter`]: ask, take, operate |
-//! | `builder` | [`LimiterBuilder`], [`QueueConfig`] |
-//! | `run` | work under a permit, from admission to outcome |
-//! | `permit` | [`Permit`]: held capacity |
-//! | `ticket` | [`Ticket`]: a place in the queue |
-//! | `occupants` | [`Occupant`], [`LimiterStats`] |
+//! | `state` | the word callers race for |
+//! | `shared` | the fast path over it, and the way to the desk |
+//! | `door`, `desk` | the slow path: what is decided under one lock, and what that lock protects |
+//! | `seat` | one waiting caller's seat: where its answer is left |
+//! | `outlook`, `service` | how long, and when to come back |
+//! | `limiter`, `builder` | the public face |
+//! | `permit`, `ticket`, `acquire` | what callers hold |
+//! | `occupants`, `stats`, `watch` | what can be asked |
 
-mod admission;
+mod acquire;
 mod builder;
-mod core;
-mod free;
-#[allow(clippy::module_inception)] // the file is named for the type it holds
+mod desk;
+mod door;
+#[allow(clippy::module_inception)] // the folder is the concept, the file its main type
 mod limiter;
 mod occupants;
+mod outlook;
 mod permit;
-mod run;
+mod seat;
+mod service;
+mod shared;
+mod state;
+mod stats;
 mod ticket;
+mod watch;
 
-pub use admission::Admission;
+#[cfg(test)]
+#[cfg(tidegate_loom)]
+mod loom_tests;
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod tests;
+
+pub use acquire::{Acquire, RunError};
 pub use builder::{ConfigError, LimiterBuilder, QueueConfig};
 pub use limiter::Limiter;
-pub use occupants::{LimiterStats, Occupant};
+pub use occupants::Occupant;
+pub use outlook::Coverage;
 pub use permit::Permit;
-pub use run::RunError;
-pub use ticket::{Ticket, TicketId, TryClaimError};
+pub use service::ServiceTime;
+pub use stats::LimiterStats;
+pub use ticket::{Admission, Ticket, TicketId, TryClaimError};
+pub use watch::{Drained, ReadinessWatch};

@@ -1,61 +1,88 @@
-//! What a limiter shows of itself: figures, holders, waiters.
+//! Who holds and who waits, on request.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use tidegate_control::queue::Criticality;
 
-use crate::refused::Reason;
+/// A name given by the caller.
+pub(super) type Who = Option<Cow<'static, str>>;
 
-/// A limiter's figures at one moment. Counters count since it was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LimiterStats {
-    /// Units that may be held at once.
-    pub limit: u64,
-    /// Units held.
-    pub in_flight: u64,
-    /// Units free for a newcomer.
-    pub available: u64,
-    /// Units held above the limit, because it was lowered while they were.
-    pub overcommitted: u64,
-    /// Callers that wait.
-    pub waiting: u64,
-    /// Callers that can wait at most.
-    pub queue_capacity: u64,
-    /// Callers admitted.
-    pub admitted: u64,
-    /// Tickets given up by [`Ticket::decline`](crate::Ticket::decline).
-    pub declined: u64,
-    /// Tickets dropped unserved.
-    pub canceled: u64,
-    pub(crate) refused: [u64; Reason::ALL.len()],
-}
-
-impl LimiterStats {
-    /// Callers refused for `reason`.
-    #[must_use]
-    pub fn refused(&self, reason: Reason) -> u64 {
-        self.refused.get(reason.index()).copied().unwrap_or_default()
-    }
-
-    /// Callers refused for any reason.
-    #[must_use]
-    pub fn refused_total(&self) -> u64 {
-        self.refused.iter().sum()
-    }
-}
-
-/// Who holds capacity, or waits for it.
+/// Somebody who holds capacity, or waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Occupant {
-    /// The name given by [`Demand::holder`](crate::Demand::holder), empty if none was.
+    /// The name given with [`Demand::holder`](crate::Demand::holder), else the tenant key, else `unnamed`.
     pub who: Cow<'static, str>,
-    /// Units held or asked for.
+    /// Units held or waited for.
     pub weight: u64,
     /// Its class.
     pub class: Criticality,
-    /// How long it has held, or waited.
+    /// How long it has been holding or waiting.
     pub age: Duration,
+}
+
+impl Occupant {
+    pub(super) fn new(who: &Who, weight: u64, class: Criticality, since: u64, now: u64) -> Self {
+        let who = who.clone().unwrap_or(Cow::Borrowed("unnamed"));
+        Self { who, weight, class, age: Duration::from_nanos(now.saturating_sub(since)) }
+    }
+}
+
+/// One holder's entry in the register.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) who: Who,
+    pub(super) weight: u64,
+    pub(super) class: Criticality,
+    pub(super) since: u64,
+}
+
+/// The holders of a limiter that tracks them: as many places as there ever were holders at once.
+#[derive(Debug, Default)]
+pub(super) struct Register {
+    places: Vec<Option<Holder>>,
+    free: Vec<usize>,
+}
+
+impl Register {
+    /// Enters a holder; the number finds it again.
+    pub(super) fn enter(&mut self, holder: Holder) -> usize {
+        let place = self.free.pop().unwrap_or(self.places.len());
+        match self.places.get_mut(place) {
+            Some(entry) => *entry = Some(holder),
+            None => self.places.push(Some(holder)),
+        }
+        place
+    }
+
+    /// Strikes a holder out.
+    pub(super) fn strike(&mut self, place: usize) {
+        if self.places.get_mut(place).and_then(Option::take).is_some() {
+            self.free.push(place);
+        }
+    }
+
+    /// Everybody in the register.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Holder> {
+        self.places.iter().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_used_again() {
+        let mut register = Register::default();
+        let holder = |weight| Holder { who: None, weight, class: Criticality::Critical, since: 0 };
+        let first = register.enter(holder(1));
+        let second = register.enter(holder(2));
+        register.strike(first);
+        register.strike(first);
+        assert_eq!(register.enter(holder(3)), first);
+        assert_ne!(first, second);
+        assert_eq!(register.iter().map(|h| h.weight).sum::<u64>(), 5);
+    }
 }

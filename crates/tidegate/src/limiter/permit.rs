@@ -5,33 +5,34 @@ use std::time::Duration;
 use tidegate_control::sample::Outcome;
 
 use super::limiter::Limiter;
+use super::shared::Ending;
 
 /// Capacity held by one piece of work; given back when it is finished or dropped.
 ///
 /// Report how the work ended with [`finish`](Self::finish) or its short forms. A permit that is dropped
 /// unreported counts as [`Outcome::Canceled`]: an adaptive limit learns only that the work took at least this
-/// long.
+/// long. Whoever is next in the queue gets the capacity from this very call.
 #[derive(Debug)]
 #[must_use = "dropping a permit gives the capacity back at once"]
 pub struct Permit {
-    pub(crate) limiter: Limiter,
-    pub(crate) weight: u64,
-    /// When it was admitted; 0 where nobody asks (fixed limit, holders not tracked).
-    pub(crate) since: u64,
-    pub(crate) queued: u64,
-    pub(crate) kind: u8,
-    pub(crate) on_drop: Outcome,
-    pub(crate) in_time: bool,
-    pub(crate) holder: Option<u64>,
+    limiter: Limiter,
+    ending: Ending,
 }
 
 impl Permit {
+    #[inline]
+    pub(super) fn new(limiter: Limiter, ending: Ending) -> Self {
+        Self { limiter, ending }
+    }
+
     /// Gives the capacity back and reports how the work ended.
+    #[inline]
     pub fn finish(mut self, outcome: Outcome) {
-        self.on_drop = outcome;
+        self.ending.outcome = outcome;
     }
 
     /// The work was done.
+    #[inline]
     pub fn success(self) {
         self.finish(Outcome::Success);
     }
@@ -48,25 +49,35 @@ impl Permit {
 
     /// What a drop reports from now on, in place of [`Outcome::Canceled`].
     pub fn on_drop(mut self, outcome: Outcome) -> Self {
-        self.on_drop = outcome;
+        self.ending.outcome = outcome;
         self
     }
 
-    /// The answer came too late to be of use: the worker's time was real, the success was none.
+    /// The answer came too late to be of use: the worker's time was real, the use was none.
     pub fn late(&mut self) {
-        self.in_time = false;
+        self.ending.in_time = false;
     }
 
     /// Units held.
     #[must_use]
     pub fn weight(&self) -> u64 {
-        self.weight
+        self.ending.weight
     }
 
     /// How long the caller waited before it was admitted.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        Duration::from_nanos(self.queued)
+        Duration::from_nanos(self.ending.queued)
+    }
+
+    /// How long the capacity has been held. Zero where it was not measured: a permit that a fixed limit gave at
+    /// once, without tracking holders, cost no look at the clock.
+    #[must_use]
+    pub fn held(&self) -> Duration {
+        match self.ending.since {
+            0 => Duration::ZERO,
+            since => Duration::from_nanos(self.limiter.shared().clock.now().saturating_sub(since)),
+        }
     }
 
     /// The limiter whose capacity this is.
@@ -77,7 +88,8 @@ impl Permit {
 }
 
 impl Drop for Permit {
+    #[inline]
     fn drop(&mut self) {
-        self.limiter.release(self);
+        self.limiter.shared().release(&self.ending);
     }
 }

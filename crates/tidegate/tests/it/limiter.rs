@@ -4,12 +4,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tidegate::{
-    Admission, AskReady, Criticality, Demand, Limiter, QueueConfig, Readiness, Reason, TryClaimError,
-};
+use tidegate::{Admission, Criticality, Demand, Limiter, QueueConfig, Readiness, Reason, TryClaimError};
 
 fn queued(limit: u64, places: u32) -> Limiter {
-    Limiter::builder().name("test").limit(limit).queue(QueueConfig::bounded(places)).build().unwrap()
+    Limiter::builder().name("test").limit(limit).queue(QueueConfig::bounded(places.into())).build().unwrap()
 }
 
 fn waiting(limiter: &Limiter, demand: Demand) -> tidegate::Ticket {
@@ -158,7 +156,7 @@ fn draining_refuses_newcomers_and_serves_those_that_wait() {
 
 #[test]
 fn a_limit_that_makes_no_sense_is_told_how_to_be_mended() {
-    for limit in [0, (1 << 40) + 1] {
+    for limit in [0, 1 << 60] {
         let error = Limiter::builder().limit(limit).build().unwrap_err().to_string();
         assert!(error.contains("limit is") && error.contains(':'), "{error}");
     }

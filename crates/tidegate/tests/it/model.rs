@@ -52,7 +52,7 @@ impl Model {
 proptest! {
     #[test]
     fn behaves_like_one_list_and_one_number(limit in 1..6u64, steps in prop::collection::vec(step(), 0..200)) {
-        let queue = QueueConfig::bounded(PLACES as u32);
+        let queue = QueueConfig::bounded(PLACES as u64);
         let limiter = Limiter::builder().limit(limit).queue(queue).build().unwrap();
         let mut model = Model { limit, ..Model::default() };
         let mut permits: Vec<(usize, Permit)> = Vec::new();

@@ -1,0 +1,90 @@
+//! A permit, after a bounded wait if need be; and work under it.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::demand::Demand;
+use crate::refused::Refused;
+
+use super::limiter::Limiter;
+use super::permit::Permit;
+use super::ticket::{Admission, Ticket};
+
+/// Resolves to a permit; made by [`Limiter::acquire`].
+///
+/// It asks when it is first polled. **Cancel safety:** dropping it leaves the queue at once, and nothing is
+/// lost. It panics neither when polled again after it resolved (it stays pending) nor outside a runtime (a
+/// wait then ends as [`Ticket`] describes).
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Acquire {
+    limiter: Limiter,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    New(Demand),
+    Waiting(Ticket),
+    Done,
+}
+
+impl Acquire {
+    pub(super) fn new(limiter: Limiter, demand: Demand) -> Self {
+        Self { limiter, state: State::New(demand) }
+    }
+}
+
+impl Future for Acquire {
+    type Output = Result<Permit, Refused>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let state = std::mem::replace(&mut this.state, State::Done);
+        if let State::New(demand) = state {
+            match this.limiter.enqueue(demand) {
+                Ok(Admission::Admitted(permit)) => return Poll::Ready(Ok(permit)),
+                Ok(Admission::Waiting(ticket)) => this.state = State::Waiting(ticket),
+                Err(refused) => return Poll::Ready(Err(refused)),
+            }
+        } else {
+            this.state = state;
+        }
+        let State::Waiting(ticket) = &mut this.state else { return Poll::Pending };
+        let polled = Pin::new(ticket).poll(cx);
+        if polled.is_ready() {
+            this.state = State::Done;
+        }
+        polled
+    }
+}
+
+/// Work under [`Limiter::run`] did not succeed.
+#[derive(Debug)]
+pub enum RunError<E> {
+    /// It was not started.
+    Refused(Refused),
+    /// It failed by itself.
+    Inner(E),
+}
+
+impl<E: fmt::Display> fmt::Display for RunError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => refused.fmt(f),
+            Self::Inner(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for RunError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Refused(refused) => Some(refused),
+            Self::Inner(error) => Some(error),
+        }
+    }
+}

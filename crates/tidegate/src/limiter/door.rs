@@ -1,0 +1,189 @@
+//! Asking at the desk: admitted, in the queue, or refused.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::clock::nanos;
+use crate::demand::Demand;
+use crate::readiness::{Readiness, WaitEstimate};
+use crate::refused::{Reason, Refused};
+use crate::sync::lock;
+
+use super::desk::Desk;
+use super::occupants::Who;
+use super::outlook::Question;
+use super::seat::{Grant, Seat, Wakes};
+use super::shared::Shared;
+
+/// The part of a client's patience that a wait may take, in tenths: the rest is for the work itself.
+const PATIENCE_TENTHS: u64 = 4;
+
+/// What a caller gets that asked at the desk.
+pub(super) enum Passage {
+    /// Admitted.
+    Admitted(Grant),
+    /// In the queue.
+    Waiting { seat: Arc<Seat>, id: u64 },
+}
+
+/// What the desk says to a caller it does not refuse.
+enum Verdict {
+    Admitted(Grant),
+    MayWait(WaitEstimate),
+}
+
+/// Why a caller is refused, and the wait it would have had.
+type Objection = (Reason, Option<WaitEstimate>);
+
+impl Shared {
+    /// Asks at the desk: admitted, in the queue, or refused.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn ask(&self, demand: Demand) -> Result<Passage, Refused> {
+        self.visit(|desk, wakes| {
+            let question = self.question(desk, &demand);
+            let who = demand.holder.or(demand.key);
+            let answer = self.decide(desk, &question, &who).and_then(|verdict| match verdict {
+                Verdict::Admitted(grant) => Ok(Passage::Admitted(grant)),
+                Verdict::MayWait(estimate) => self.line_up(desk, wakes, &question, who, estimate),
+            });
+            self.settle_answer(desk, &question, answer)
+        })
+    }
+
+    /// Asks at the desk without wanting to wait.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn ask_at_once(&self, demand: Demand) -> Result<Grant, Refused> {
+        self.visit(|desk, _| {
+            let question = self.question(desk, &demand);
+            let who = demand.holder.or(demand.key);
+            let answer = match self.decide(desk, &question, &who) {
+                Ok(Verdict::Admitted(grant)) => Ok(grant),
+                Ok(Verdict::MayWait(estimate)) => Err((Reason::QueueFull, Some(estimate))),
+                Err((Reason::Draining, wait)) => Err((Reason::Draining, wait)),
+                Err((_, wait)) => Err((Reason::QueueFull, wait)),
+            };
+            self.settle_answer(desk, &question, answer)
+        })
+    }
+
+    fn decide(&self, desk: &mut Desk, question: &Question, who: &Who) -> Result<Verdict, Objection> {
+        if desk.draining {
+            return Err((Reason::Draining, None));
+        }
+        if self.takes_at_once(desk, question.weight) {
+            return Ok(Verdict::Admitted(self.admitted(desk, who, question)));
+        }
+        let answer = match desk.outlook.ask(question) {
+            _ if self.queue_capacity == 0 => Err((Reason::QueueFull, None)),
+            Ok(estimate) => Ok(Verdict::MayWait(estimate)),
+            Err((reason, estimate)) => Err((reason, Some(estimate))),
+        };
+        if !self.dry_run {
+            return answer;
+        }
+        let full = question.ahead.saturating_add(question.weight) > self.queue_capacity as u64;
+        let reason = if full { Some(Reason::QueueFull) } else { answer.err().map(|(reason, _)| reason) };
+        if let Some(reason) = reason {
+            self.counts.refuse(reason);
+            self.counts.would_refuse.fetch_add(1, Relaxed);
+        }
+        self.gate.take_anyway(question.weight);
+        desk.pressure(self);
+        Ok(Verdict::Admitted(self.admitted(desk, who, question)))
+    }
+
+    fn line_up(
+        &self,
+        desk: &mut Desk,
+        wakes: &mut Wakes,
+        question: &Question,
+        who: Who,
+        estimate: WaitEstimate,
+    ) -> Result<Passage, Objection> {
+        // From here on releases come to the desk. What was released before is in the word already.
+        self.gate.set_waiting(true);
+        if self.takes_at_once(desk, question.weight) {
+            return Ok(Passage::Admitted(self.admitted(desk, &who, question)));
+        }
+        let seat = Arc::new(Seat::new(question, (estimate.samples > 0).then(|| nanos(estimate.upper)), who));
+        match desk.line_up(self, &seat, wakes) {
+            Some(id) => Ok(Passage::Waiting { seat, id }),
+            None => Err((Reason::QueueFull, Some(estimate))),
+        }
+    }
+
+    /// Whoever could not be admitted at once is heard of by the algorithm, and gets a return slot if refused.
+    fn settle_answer<T>(
+        &self,
+        desk: &mut Desk,
+        question: &Question,
+        answer: Result<T, Objection>,
+    ) -> Result<T, Refused> {
+        if answer.is_err() || desk.line_stands() {
+            desk.pressure(self);
+        }
+        answer.map_err(|(reason, wait)| desk.refusal(self, reason, question.class, wait))
+    }
+
+    /// Takes units at the desk, if nobody waits for them.
+    fn takes_at_once(&self, desk: &Desk, weight: u64) -> bool {
+        desk.queue.is_empty() && self.gate.take_at_desk(weight, self.limit())
+    }
+
+    fn admitted(&self, desk: &mut Desk, who: &Who, question: &Question) -> Grant {
+        self.counts.admit(question.weight, self.in_flight());
+        desk.outlook.dispatched(question.now, question.weight);
+        let holder = desk.register_holder(self, who, question.weight, question.class);
+        Grant { at: question.now, holder }
+    }
+
+    fn question(&self, desk: &Desk, demand: &Demand) -> Question {
+        // In dry run nobody waits; what is held beyond the limit is what would.
+        let ahead = if self.dry_run {
+            self.in_flight().saturating_sub(self.limit())
+        } else {
+            desk.queue.ahead_of(demand.class)
+        };
+        Question {
+            now: desk.now(),
+            class: demand.class,
+            kind: demand.kind,
+            weight: demand.weight,
+            ahead,
+            deadline: demand.deadline.map_or(u64::MAX, |at| self.clock.at(at)),
+            max_wait: self.longest_wait(demand),
+        }
+    }
+
+    fn longest_wait(&self, demand: &Demand) -> u64 {
+        let own = demand.max_wait.map_or(u64::MAX, nanos);
+        let patience = match demand.patience.map_or(self.patience, nanos) {
+            u64::MAX => u64::MAX,
+            known => known / 10 * PATIENCE_TENTHS,
+        };
+        self.max_wait.min(own).min(patience)
+    }
+
+    /// What would happen to `demand`. The ready case is one read of one word.
+    #[inline]
+    pub(super) fn readiness_for(&self, demand: &Demand) -> Readiness {
+        let reading = self.gate.read();
+        let free = reading.free();
+        if !reading.waiting() && free >= 1 && (free as u64) >= demand.weight {
+            return Readiness::Ready { available: free as u64 };
+        }
+        self.readiness_at_desk(demand)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn readiness_at_desk(&self, demand: &Demand) -> Readiness {
+        let read = self.clock.now();
+        let mut desk = lock(&self.desk);
+        desk.enter(self, read);
+        let question = self.question(&desk, demand);
+        desk.readiness(self, &question)
+    }
+}

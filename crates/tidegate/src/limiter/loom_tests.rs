@@ -1,0 +1,140 @@
+//! Every interleaving of the races over the word and the desk: acquire, cancel, shrink, hand-over.
+//!
+//! `RUSTFLAGS="--cfg tidegate_loom" cargo test -p tidegate --lib --release loom`
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Poll, Wake, Waker};
+
+use loom::thread;
+
+use super::*;
+use crate::Demand;
+
+#[derive(Default)]
+struct Rings(AtomicUsize);
+
+impl Wake for Rings {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn limiter(limit: u64) -> Limiter {
+    Limiter::builder().limit(limit).queue(QueueConfig::bounded(4)).build().unwrap()
+}
+
+/// Explores with at most three preemptions: enough for every race of two or three steps, in seconds.
+fn explore(race: impl Fn() + Send + Sync + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(race);
+}
+
+fn whole(limiter: &Limiter, limit: u64) {
+    let stats = limiter.stats();
+    assert_eq!((stats.in_flight, stats.available, stats.waiting, stats.limit), (0, limit, 0, limit));
+    assert!(limiter.readiness().is_ready(), "the way is open again");
+}
+
+fn enter(limiter: &Limiter) -> Option<Ticket> {
+    match limiter.enqueue(Demand::ONE).unwrap() {
+        Admission::Admitted(permit) => {
+            drop(permit);
+            None
+        }
+        Admission::Waiting(ticket) => Some(ticket),
+    }
+}
+
+#[test]
+fn loom_a_release_is_never_lost_to_a_newcomer() {
+    explore(|| {
+        let limiter = limiter(1);
+        let held = limiter.try_acquire(Demand::ONE).unwrap();
+        let releaser = thread::spawn(move || drop(held));
+        let ticket = enter(&limiter);
+        releaser.join().unwrap();
+        if let Some(ticket) = ticket {
+            drop(ticket.try_claim().unwrap());
+        }
+        whole(&limiter, 1);
+    });
+}
+
+#[test]
+fn loom_a_cancel_races_the_hand_over() {
+    explore(|| {
+        let limiter = limiter(1);
+        let held = limiter.try_acquire(Demand::ONE).unwrap();
+        let first = enter(&limiter).unwrap();
+        let second = enter(&limiter).unwrap();
+        let releaser = thread::spawn(move || drop(held));
+        let leaver = thread::spawn(move || drop(first));
+        releaser.join().unwrap();
+        leaver.join().unwrap();
+        drop(second.try_claim().unwrap());
+        whole(&limiter, 1);
+    });
+}
+
+#[test]
+fn loom_a_shrink_races_releases_and_newcomers() {
+    explore(|| {
+        let limiter = limiter(2);
+        let held = limiter.try_acquire(Demand::weight(2)).unwrap();
+        let releaser = thread::spawn(move || drop(held));
+        let other = limiter.clone();
+        let newcomer = thread::spawn(move || other.try_acquire(Demand::ONE).is_ok());
+        limiter.set_limit(1);
+        let again = limiter.try_acquire(Demand::ONE);
+        releaser.join().unwrap();
+        newcomer.join().unwrap();
+        drop(again);
+        whole(&limiter, 1);
+    });
+}
+
+#[test]
+fn loom_two_newcomers_race_for_the_last_unit() {
+    explore(|| {
+        let limiter = limiter(1);
+        let held = Arc::new(AtomicUsize::new(0));
+        let take = |limiter: Limiter, held: Arc<AtomicUsize>| {
+            move || {
+                if let Ok(permit) = limiter.try_acquire(Demand::ONE) {
+                    assert_eq!(held.fetch_add(1, Ordering::SeqCst), 0, "two hold one unit");
+                    held.fetch_sub(1, Ordering::SeqCst);
+                    drop(permit);
+                }
+            }
+        };
+        let one = thread::spawn(take(limiter.clone(), Arc::clone(&held)));
+        let two = thread::spawn(take(limiter.clone(), held));
+        one.join().unwrap();
+        two.join().unwrap();
+        whole(&limiter, 1);
+    });
+}
+
+#[test]
+fn loom_a_waker_is_rung_or_the_grant_is_seen() {
+    explore(|| {
+        let limiter = limiter(1);
+        let held = limiter.try_acquire(Demand::ONE).unwrap();
+        let mut ticket = enter(&limiter).unwrap();
+        let releaser = thread::spawn(move || drop(held));
+        let rings = Arc::new(Rings::default());
+        let waker = Waker::from(Arc::clone(&rings));
+        let polled = std::pin::Pin::new(&mut ticket).poll(&mut std::task::Context::from_waker(&waker));
+        releaser.join().unwrap();
+        match polled {
+            Poll::Ready(permit) => drop(permit),
+            Poll::Pending => {
+                assert_eq!(rings.0.load(Ordering::SeqCst), 1, "a sleeper was forgotten");
+                drop(ticket.try_claim().unwrap());
+            }
+        }
+        whole(&limiter, 1);
+    });
+}

@@ -1,0 +1,241 @@
+//! What every handle of one limiter shares: the fast path, and the way to the desk.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::task::Poll;
+
+use tidegate_control::queue::ClassQueue;
+use tidegate_control::sample::{Outcome, Sample, View};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::refused::Refused;
+use crate::sync::{Mutex, lock};
+
+use super::builder::LimiterBuilder;
+use super::desk::Desk;
+use super::outlook::Outlook;
+use super::seat::{Grant, Leaving, Seat, Wakes};
+use super::state::{Gate, MAX_LIMIT};
+use super::stats::{Counts, LimiterStats};
+
+/// A limiter.
+pub(super) struct Shared {
+    pub(super) gate: Gate,
+    /// Changed under the desk's lock only, together with the gate.
+    limit: AtomicU64,
+    pub(super) counts: Counts,
+    pub(super) clock: Clock,
+    pub(super) name: Arc<str>,
+    /// There is an algorithm to feed: every event passes the desk with its time.
+    pub(super) measured: bool,
+    pub(super) tracked: bool,
+    pub(super) dry_run: bool,
+    pub(super) queue_capacity: usize,
+    pub(super) max_wait: u64,
+    pub(super) patience: u64,
+    pub(super) desk: Mutex<Desk>,
+    /// Readiness changed, or the last unit of a draining limiter came back.
+    pub(super) changed: Notify,
+}
+
+/// A permit's end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ending {
+    pub(super) weight: u64,
+    /// When it was admitted; 0 if that was not measured.
+    pub(super) since: u64,
+    pub(super) queued: u64,
+    pub(super) holder: Option<usize>,
+    pub(super) kind: u8,
+    pub(super) outcome: Outcome,
+    pub(super) in_time: bool,
+}
+
+impl Shared {
+    pub(super) fn new(builder: LimiterBuilder) -> Self {
+        let limit = match (&builder.algorithm, builder.limit) {
+            (Some(algorithm), _) => algorithm.limit().clamp(1, MAX_LIMIT),
+            (None, limit) => limit.unwrap_or(1).min(MAX_LIMIT),
+        };
+        let measured = builder.algorithm.is_some();
+        let gate = Gate::new(limit);
+        if measured || builder.track_occupants || builder.dry_run {
+            gate.set_desk(true);
+        }
+        let outlook = Outlook::new();
+        let queue = ClassQueue::new(builder.queue.capacity);
+        Self {
+            gate,
+            limit: AtomicU64::new(limit),
+            counts: Counts::default(),
+            clock: Clock::start(),
+            name: builder.name.as_ref().into(),
+            measured,
+            tracked: builder.track_occupants,
+            dry_run: builder.dry_run,
+            queue_capacity: builder.queue.capacity,
+            max_wait: builder.queue.max_wait,
+            patience: builder.queue.patience,
+            desk: Mutex::new(Desk::new(queue, outlook, builder.algorithm)),
+            changed: Notify::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn limit(&self) -> u64 {
+        self.limit.load(Acquire)
+    }
+
+    /// Units held. Exact under the desk's lock.
+    #[inline]
+    pub(super) fn in_flight(&self) -> u64 {
+        held(self.limit(), self.gate.read().free())
+    }
+
+    /// Puts the limit where the algorithm or the operator wants it. The desk's lock is held.
+    pub(super) fn resize(&self, limit: u64) {
+        let limit = limit.min(MAX_LIMIT);
+        let old = self.limit.swap(limit, Release);
+        if old != limit {
+            self.gate.resize(old, limit);
+        }
+    }
+
+    /// Admits without the desk, if nobody waits and nothing is measured: one compare-and-swap and a count.
+    #[inline]
+    pub(super) fn admit_at_once(&self, weight: u64) -> bool {
+        match self.gate.take_if_open(weight) {
+            Some(left) => {
+                self.counts.admit(weight, held(self.limit.load(Relaxed), left));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Does every change pass the desk, watched or not?
+    pub(super) fn always_at_desk(&self) -> bool {
+        self.measured || self.tracked || self.dry_run
+    }
+
+    /// Goes to the desk: enters with the time, does `work`, dispatches, and runs wakers when the lock is free.
+    pub(super) fn visit<R>(&self, work: impl FnOnce(&mut Desk, &mut Wakes) -> R) -> R {
+        let read = self.clock.now();
+        let mut wakes = Wakes::default();
+        let mut desk = lock(&self.desk);
+        desk.enter(self, read);
+        let result = work(&mut desk, &mut wakes);
+        desk.tick(self, &mut wakes, false);
+        desk.dispatch(self, &mut wakes);
+        let mut tell = desk.draining && self.in_flight() == 0 && desk.queue.is_empty();
+        if desk.watchers > 0 {
+            let kind = desk.readiness_kind(self);
+            tell |= kind != desk.told;
+            desk.told = kind;
+        }
+        drop(desk);
+        wakes.run();
+        if tell {
+            self.changed.notify_waiters();
+        }
+        result
+    }
+
+    /// A permit comes back.
+    #[inline]
+    pub(super) fn release(&self, ending: &Ending) {
+        if ending.since == 0 {
+            if self.gate.give(ending.weight).concerns_desk() {
+                self.dispatch();
+            }
+        } else {
+            self.settle(ending);
+        }
+    }
+
+    /// Units came back to a limiter in which somebody waits.
+    #[cold]
+    #[inline(never)]
+    fn dispatch(&self) {
+        self.visit(|_, _| ());
+    }
+
+    /// A measured permit comes back.
+    #[inline(never)]
+    fn settle(&self, ending: &Ending) {
+        self.visit(|desk, _| {
+            let sample = Sample {
+                at: View::default(), // filled in at the desk
+                elapsed: desk.now().saturating_sub(ending.since),
+                queued: ending.queued,
+                weight: ending.weight,
+                outcome: ending.outcome,
+                in_time: ending.in_time,
+                kind: ending.kind,
+            };
+            desk.complete(self, sample);
+            desk.give_back(self, ending.weight, ending.holder);
+        });
+    }
+
+    /// A ticket goes, for the reason that `count` counts.
+    pub(super) fn leave(&self, seat: &Seat, count: impl FnOnce(&Counts) -> &AtomicU64) {
+        let waker = self.visit(|desk, _| {
+            let (left, waker) = seat.leave();
+            match left {
+                Leaving::Place => {
+                    seat.place.get().and_then(|place| desk.queue.remove(*place));
+                }
+                Leaving::Grant(grant) => desk.give_back(self, seat.weight, grant.holder),
+                Leaving::Nothing => return waker,
+            }
+            count(&self.counts).fetch_add(1, Relaxed);
+            waker
+        });
+        drop(waker);
+    }
+
+    /// A ticket's time is over: `Err`, unless capacity was handed over at the last moment.
+    pub(super) fn expire(&self, seat: &Seat) -> Result<Grant, Refused> {
+        let (result, waker) = self.visit(|desk, _| {
+            if let Poll::Ready(Some(answer)) = seat.poll(None) {
+                return (answer, None);
+            }
+            let (_, waker) = seat.leave();
+            seat.place.get().and_then(|place| desk.queue.remove(*place));
+            (Err(desk.expired(self, seat)), waker)
+        });
+        drop(waker);
+        result
+    }
+
+    /// Units that would be admitted before a waiting ticket.
+    pub(super) fn ahead(&self, seat: &Seat) -> u64 {
+        seat.place.get().and_then(|place| lock(&self.desk).queue.ahead(*place)).unwrap_or(0)
+    }
+
+    /// The figures of this moment.
+    pub(super) fn stats(&self) -> LimiterStats {
+        let desk = lock(&self.desk);
+        let (limit, free) = (self.limit(), self.gate.read().free());
+        let mut stats = LimiterStats {
+            limit,
+            in_flight: held(limit, free),
+            available: u64::try_from(free).unwrap_or(0),
+            overcommitted: u64::try_from(free.saturating_neg()).unwrap_or(0),
+            waiting: desk.queue.len() as u64,
+            queue_capacity: self.queue_capacity as u64,
+            ..LimiterStats::default()
+        };
+        self.counts.read_into(&mut stats);
+        stats
+    }
+}
+
+/// Units held when `free` of `limit` are free.
+#[inline]
+fn held(limit: u64, free: i64) -> u64 {
+    u64::try_from((limit as i64).saturating_sub(free)).unwrap_or(0)
+}
