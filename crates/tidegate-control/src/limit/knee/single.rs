@@ -156,9 +156,7 @@ impl Single {
                     tally.add(sample.kind, sample.weight, seconds, useful);
                 }
                 let idle = self.phase == Phase::Idle;
-                if let Some(window) =
-                    self.floor.add(at, sample.kind, sample.weight, seconds, useful, idle)
-                {
+                if let Some(window) = self.floor.add(at, sample.kind, sample.weight, seconds, useful, idle) {
                     self.look_at(at, window);
                 }
             }

@@ -141,7 +141,11 @@ impl Single {
             self.estimate = point.concurrency.max(1.0);
             self.width = self.width.min(DOUBLING);
             self.previous = Some(point);
-            if self.limit() <= self.bounds.min.max(1) { self.settle_down(at) } else { self.enter(at, Phase::Down) }
+            if self.limit() <= self.bounds.min.max(1) {
+                self.settle_down(at)
+            } else {
+                self.enter(at, Phase::Down)
+            }
         } else if found.value <= WORSE {
             self.snooze = 0;
             self.estimate = between(&point, found, found.value);
@@ -262,4 +266,3 @@ impl Single {
 fn between(low: &Point, found: Elasticity, elasticity: f64) -> f64 {
     low.concurrency.max(0.05) * (found.width * elasticity).exp()
 }
-
