@@ -141,25 +141,24 @@ impl Single {
             self.estimate = point.concurrency.max(1.0);
             self.width = self.width.min(DOUBLING);
             self.previous = Some(point);
-            if self.limit() <= self.bounds.min.max(1) {
-                self.settle_down(at)
-            } else {
-                self.enter(at, Phase::Down)
-            }
-        } else if found.value <= WORSE {
+            let lowest = self.limit() <= self.bounds.min.max(1);
+            return if lowest { self.settle_down(at) } else { self.enter(at, Phase::Down) };
+        }
+        if found.value <= WORSE {
             self.snooze = 0;
             self.estimate = between(&point, found, found.value);
-            self.settle_down(at);
-        } else if self.guarding {
-            // Not saturated, merely slower: the floor was of other days.
-            self.floor.forget();
+            return self.settle_down(at);
+        }
+        // Not saturated, merely slower: the floor was of other days.
+        self.floor.forget();
+        if self.guarding {
             self.snooze = (2 * self.snooze).clamp(2 * SECOND, 60 * SECOND);
             self.snooze_until = at.now.saturating_add(self.snooze);
             self.estimate = self.estimate.max(before.concurrency * 1.1);
             self.rest(at);
         } else {
             self.estimate = before.concurrency;
-            self.search_up(at, None);
+            self.search_up(at, Some(before));
         }
     }
 

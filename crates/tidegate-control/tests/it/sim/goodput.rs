@@ -39,8 +39,8 @@ fn every_scenario_keeps_its_goodput() {
     let only = std::env::var("TIDEGATE_SIM").unwrap_or_default();
     let scenarios: Vec<Scenario> =
         all().into_iter().filter(|scenario| scenario.name.contains(&only)).collect();
-    if !only.is_empty() && std::env::var("TIDEGATE_TRACE").is_ok() {
-        run(&scenarios[0], 0, true);
+    if let Some(seed) = std::env::var("TIDEGATE_TRACE").ok().and_then(|s| s.parse().ok()) {
+        run(&scenarios[0], seed, true);
     }
     let seeds = std::env::var("TIDEGATE_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS);
     let seen = survey(&scenarios, seeds);
@@ -62,6 +62,9 @@ fn every_scenario_keeps_its_goodput() {
             mean(seen, |seen| seen.limit),
             mean(seen, |seen| seen.in_flight),
         );
+        if !only.is_empty() {
+            println!("{:?}", seen.iter().map(|s| (s.goodput * 1000.0) as u64).collect::<Vec<_>>());
+        }
         if goodput < scenario.least {
             missed.push(format!("{}: {goodput:.4}", scenario.name));
         }

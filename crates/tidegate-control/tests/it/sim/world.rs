@@ -66,7 +66,7 @@ pub(super) fn run(scenario: &Scenario, seed: u64, trace: bool) -> Seen {
             Gate::new(Box::new(knee), timeout, (place * 2.0 * scenario.skew * SECOND) as i64)
         })
         .collect();
-    let mut world = World {
+    let world = World {
         scenario,
         now: 0,
         chance: Chance::new(seed),
