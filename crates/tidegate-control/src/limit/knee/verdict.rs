@@ -139,7 +139,7 @@ impl Single {
         let Some(found) = self.found(&before, &point) else { return self.settle_down(at) };
         if found.value < AS_GOOD {
             self.estimate = point.concurrency.max(1.0);
-            self.width = self.width.min(DOUBLING);
+            self.width = self.width.min(0.5);
             self.previous = Some(point);
             let lowest = self.limit() <= self.bounds.min.max(1);
             return if lowest { self.settle_down(at) } else { self.enter(at, Phase::Down) };
