@@ -217,6 +217,7 @@ impl Single {
         let Some(tally) = &self.tally else {
             let waited = at.now.saturating_sub(self.switched) as f64 / 1e9;
             let settled = at.in_flight.saturating_sub(leaving) <= self.limit
+                && !self.service.is_early()
                 && waited >= self.service.memory().min(SETTLE);
             if settled || waited > UNSETTLED + 3.0 * self.service.mean() {
                 self.tally = Some(Tally::begin(at));
