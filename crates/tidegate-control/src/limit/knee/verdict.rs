@@ -10,6 +10,10 @@ const SECOND: u64 = 1_000_000_000;
 const CALM: f64 = 0.3;
 /// … and over which it says "saturated" (twice the floor). Between the two, ask the steady pair.
 const INFLATED: f64 = 0.7;
+/// … and over which evidence from the pairs is believed.
+const CROWDED: f64 = 0.5;
+/// What the estimate is multiplied by then: more would make the next pair the one that loses throughput.
+const HASTE: f64 = 0.85;
 /// Where the passive guard wakes.
 const GUARD: f64 = 0.6;
 /// A knee that was measured is believed for this long.
@@ -211,16 +215,15 @@ impl Single {
         }
         let calm = if self.floor.inflation() < 0.1 { 0.5 } else { 0.0 };
         self.score = (self.score + (found.value - 0.45) / error.max(0.25) + calm).clamp(0.0, 4.0);
-        self.saturated = if found.value + error < 0.1 { self.saturated + 1 } else { 0 };
+        let falling = self.falling + (0.1 - found.value) / error.max(0.25);
+        self.falling = falling.clamp(0.0, 4.0);
+        if self.falling > CONVINCED && self.floor.inflation() > CROWDED {
+            self.falling = CONVINCED / 2.0;
+            self.estimate *= HASTE;
+        }
         if self.score > CONVINCED {
             self.score = 0.0;
             self.search_up(at, None);
-        } else if self.saturated >= 2 && self.floor.inflation() > INFLATED {
-            self.saturated = 0;
-            self.width = 0.4;
-            self.estimate = high.concurrency.max(1.0);
-            self.previous = Some(high);
-            self.enter(at, Phase::Down);
         } else {
             self.width = self.steady_width();
             self.previous = None;
@@ -248,7 +251,7 @@ impl Single {
         self.base = None;
         self.previous = None;
         self.level = None;
-        self.saturated = 0;
+        self.falling = 0.0;
         self.guarding = false;
         self.enter(at, Phase::High);
     }
