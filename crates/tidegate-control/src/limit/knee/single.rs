@@ -97,8 +97,6 @@ pub(super) struct Single {
     pub(super) snooze: u64,
     /// The search began without anybody being held back.
     pub(super) guarding: bool,
-    /// The first settlement since the limit began to bind has not come yet.
-    pub(super) searching: bool,
 }
 
 impl Single {
@@ -127,7 +125,6 @@ impl Single {
             snooze_until: 0,
             snooze: 0,
             guarding: false,
-            searching: false,
         };
         single.limit = bounds.clamp(single.estimate.round()) as u64;
         single
@@ -138,7 +135,7 @@ impl Single {
     }
 
     pub(super) fn is_searching(&self) -> bool {
-        self.searching || matches!(self.phase, Phase::Base | Phase::Up | Phase::Down)
+        matches!(self.phase, Phase::Base | Phase::Up)
     }
 
     pub(super) fn on_sample(&mut self, sample: &Sample) -> u64 {

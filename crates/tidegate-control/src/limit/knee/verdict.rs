@@ -35,7 +35,6 @@ const CONVINCED: f64 = 2.0;
 impl Single {
     /// The limit holds somebody back and nothing is being measured.
     pub(super) fn begin_search(&mut self, at: &View) {
-        self.searching = true;
         let inflation = self.floor.inflation();
         if (inflation < CALM && at.now > self.known_until) || inflation > INFLATED || self.known_until == 0 {
             self.search_up(at, None);
@@ -205,7 +204,6 @@ impl Single {
             return self.rest(at);
         }
         let Some(high) = self.previous else { return self.settle_down(at) };
-        self.searching = false;
         let Some(found) = self.found(&high, &point) else { return self.enter(at, Phase::High) };
         let error = self.error_of(found, point.count);
         let gain = GAIN / (1.0 + (error / 0.5).powi(2));
@@ -240,7 +238,6 @@ impl Single {
     /// The limit holds nobody back: nothing can be learned about it.
     fn rest(&mut self, at: &View) {
         self.guarding = false;
-        self.searching = false;
         self.width = self.steady_width();
         self.enter(at, Phase::Idle);
     }
