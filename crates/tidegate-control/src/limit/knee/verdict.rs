@@ -14,12 +14,14 @@ const INFLATED: f64 = 0.7;
 const CROWDED: f64 = 0.5;
 /// What the estimate is multiplied by then: more would make the next pair the one that loses throughput.
 const HASTE: f64 = 0.85;
+/// Narrowest and widest step down. Narrower than this the verdict takes longer than a wider step costs.
+const JUMP: (f64, f64) = (0.5, 7.0);
 /// Where the passive guard wakes.
 const GUARD: f64 = 0.6;
 /// A knee that was measured is believed for this long.
 const KNOWN: u64 = 20 * SECOND;
 /// The price: one percent more concurrency must buy this much throughput.
-const PRICE: f64 = 0.15;
+const PRICE: f64 = 0.10;
 /// Steady gain where the verdict has no error.
 const GAIN: f64 = 0.7;
 /// Elasticity that means "more is done with more" while searching up; `e > .5` overshot twice as far.
@@ -54,7 +56,7 @@ impl Single {
         if crowded && at.now > self.snooze_until {
             self.guarding = true;
             self.estimate = window.concurrency;
-            self.width = DOUBLING;
+            self.width = self.jump();
             self.previous = Some(window.taken_as_bound());
             self.enter(at, Phase::Down);
         }
@@ -99,13 +101,17 @@ impl Single {
         self.base = Some(point);
         let inflation = self.floor.inflation();
         if inflation > INFLATED {
-            // As BBR sizes its window: 1.5 times throughput × floor. Then verify.
             self.estimate = point.concurrency;
-            self.width = (inflation.exp() / 1.5 - 1.0).clamp(0.5, 7.0);
+            self.width = self.jump();
             self.enter(at, Phase::Down);
         } else {
             self.enter(at, Phase::Up);
         }
+    }
+
+    /// The width of a step down to 1.5 × throughput × floor, as BBR sizes its window: a guess, to be verified.
+    fn jump(&self) -> f64 {
+        (self.floor.inflation().exp() / 1.5 - 1.0).clamp(JUMP.0, JUMP.1)
     }
 
     fn after_up(&mut self, at: &View, point: Point) {
