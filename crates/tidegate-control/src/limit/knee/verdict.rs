@@ -28,8 +28,10 @@ const GAIN: f64 = 0.7;
 const GROWS: f64 = 0.8;
 /// The same since the search began: several steps of 0.85 each are a knee too.
 const GREW: f64 = 0.6;
-/// Elasticity under which less was as good, and over which it was not.
-const AS_GOOD: f64 = 0.35;
+/// ln of the throughput lost with less, under which less was as good: a wide step may leap over the knee, and its
+/// elasticity is small all the same.
+const AS_GOOD: f64 = 0.14;
+/// Elasticity over which less was worse.
 const WORSE: f64 = 0.7;
 /// Evidence (in standard errors) that the knee is higher, after which the search begins anew.
 const CONVINCED: f64 = 2.0;
@@ -146,7 +148,7 @@ impl Single {
         }
         let Some(before) = self.previous else { return self.settle_down(at) };
         let Some(found) = self.found(&before, &point) else { return self.settle_down(at) };
-        if found.value < AS_GOOD {
+        if found.value * found.width < AS_GOOD {
             self.estimate = point.concurrency.max(1.0);
             self.width = self.width.min(0.5);
             self.previous = Some(point);

@@ -124,7 +124,13 @@ impl World<'_> {
                     }
                     if trace && self.now / 100_000_000 > told {
                         told = self.now / 100_000_000;
-                        println!("{:6.2} {}", self.seconds(), self.gates[0].describe());
+                        println!(
+                            "{:6.2} {} drain {} {}",
+                            self.seconds(),
+                            self.good,
+                            self.busy,
+                            self.gates[0].describe()
+                        );
                     }
                 }
             }
