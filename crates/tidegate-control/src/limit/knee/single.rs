@@ -97,6 +97,8 @@ pub(super) struct Single {
     pub(super) snooze: u64,
     /// The search began without anybody being held back.
     pub(super) guarding: bool,
+    /// Less than the base of this search has been tried, and was worse.
+    pub(super) verified: bool,
 }
 
 impl Single {
@@ -125,6 +127,7 @@ impl Single {
             snooze_until: 0,
             snooze: 0,
             guarding: false,
+            verified: false,
         };
         single.limit = bounds.clamp(single.estimate.round()) as u64;
         single

@@ -16,6 +16,8 @@ const CROWDED: f64 = 0.5;
 const HASTE: f64 = 0.85;
 /// Narrowest and widest step down. Narrower than this the verdict takes longer than a wider step costs.
 const JUMP: (f64, f64) = (0.5, 7.0);
+/// Width of the step down that verifies a search which never went up.
+const VERIFY: f64 = 0.7;
 /// Where the passive guard wakes.
 const GUARD: f64 = 0.6;
 /// A knee that was measured is believed for this long.
@@ -137,8 +139,24 @@ impl Single {
             self.enter(at, Phase::Up);
         } else {
             // Two straight lines, of slope 1 and 0 in ln X over ln n: where they meet is the knee.
-            self.estimate = between(&before, found, found.value.max(0.0)).min(point.concurrency);
-            self.settle_down(at);
+            let mut knee = between(&before, found, found.value.max(0.0));
+            let grown = before.concurrency > 1.2 * self.base.map_or(0.0, |base| base.concurrency);
+            match self.base.and_then(|base| point.elasticity_over(&base).map(|all| (base, all))) {
+                // The same from further away: the mean of both has half of the error.
+                Some((base, all)) if grown => {
+                    knee = (knee * between(&base, all, all.value.max(0.0))).sqrt();
+                }
+                _ => {}
+            }
+            if grown || self.verified || at.now <= self.known_until {
+                self.estimate = knee.min(point.concurrency);
+                self.settle_down(at);
+            } else {
+                // Nothing grew, from the first step on: the search may have begun above the knee.
+                self.estimate = before.concurrency;
+                self.width = VERIFY;
+                self.enter(at, Phase::Down);
+            }
         }
     }
 
@@ -170,6 +188,7 @@ impl Single {
         } else {
             self.estimate = before.concurrency;
             self.search_up(at, Some(before));
+            self.verified = true;
         }
     }
 
@@ -265,6 +284,7 @@ impl Single {
         self.width = DOUBLING;
         self.base = from;
         self.previous = from;
+        self.verified = false;
         self.enter(at, if from.is_some() { Phase::Up } else { Phase::Base });
     }
 }
