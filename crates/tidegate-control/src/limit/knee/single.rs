@@ -77,6 +77,7 @@ pub(super) struct Single {
     pub(super) phase: Phase,
     limit: u64,
     switched: u64,
+    drained: Option<u64>,
     tally: Option<Tally>,
     heard: u64,
     pub(super) service: Service,
@@ -110,6 +111,7 @@ impl Single {
             phase: Phase::Idle,
             limit: 1,
             switched: 0,
+            drained: None,
             tally: None,
             heard: 0,
             service: Service::default(),
@@ -195,6 +197,7 @@ impl Single {
     pub(super) fn enter(&mut self, at: &View, phase: Phase) {
         self.phase = phase;
         self.switched = at.now;
+        self.drained = None;
         self.tally = None;
         self.estimate = self.bounds.clamp(self.estimate);
         let middle = self.estimate.round();
@@ -215,11 +218,15 @@ impl Single {
             return;
         }
         let Some(tally) = &self.tally else {
-            let waited = at.now.saturating_sub(self.switched) as f64 / 1e9;
-            let settled = at.in_flight.saturating_sub(leaving) <= self.limit
-                && !self.service.is_early()
-                && waited >= self.service.memory().min(SETTLE);
-            if settled || waited > UNSETTLED + 3.0 * self.service.mean() {
+            // What is above the new limit must leave first, and then what was admitted beside it: it was slowed
+            // down by the old limit.
+            if at.in_flight.saturating_sub(leaving) <= self.limit {
+                self.drained.get_or_insert(at.now);
+            }
+            let since = |then: u64| at.now.saturating_sub(then) as f64 / 1e9;
+            let settled = self.drained.is_some_and(|then| since(then) >= self.service.memory().min(SETTLE))
+                && !self.service.is_early();
+            if settled || since(self.switched) > UNSETTLED + 3.0 * self.service.mean() {
                 self.tally = Some(Tally::begin(at));
             }
             return;
