@@ -23,7 +23,7 @@ const GUARD: f64 = 0.6;
 /// A knee that was measured is believed for this long.
 const KNOWN: u64 = 20 * SECOND;
 /// The price: one percent more concurrency must buy this much throughput.
-const PRICE: f64 = 0.10;
+const PRICE: f64 = 0.05;
 /// Steady gain where the verdict has no error.
 const GAIN: f64 = 0.7;
 /// Elasticity that means "more is done with more" while searching up; `e > .5` overshot twice as far.
