@@ -1,5 +1,7 @@
-//! How long? The pace at which the queue is served, and what follows from it.
+//! How long? The pace at which the queue is served, what follows from it, and how true that was.
 
+mod calibration;
 mod drain;
 
+pub use calibration::{Calibration, Coverage};
 pub use drain::{DrainRate, Prediction};

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tidegate_control::limit::LimitAlgorithm;
 use tidegate_control::queue::Door;
 use tidegate_control::sample::{Outcome, Sample, View};
-use tidegate_control::wait::DrainRate;
+use tidegate_control::wait::{Calibration, DrainRate, Prediction};
 
 const TICK: u64 = 10_000_000;
 const CAPACITY: usize = 1024;
@@ -18,6 +18,8 @@ const UNIX: u64 = 1_700_000_000_000_000_000;
 struct Waiting {
     id: usize,
     expires: u64,
+    since: u64,
+    said: Option<Prediction>,
 }
 
 /// What a newcomer meets.
@@ -29,6 +31,7 @@ pub(super) enum Answer {
 pub(super) struct Gate {
     algorithm: Box<dyn LimitAlgorithm>,
     drain: DrainRate,
+    calibration: Calibration,
     door: Door,
     queue: VecDeque<Waiting>,
     patience: u64,
@@ -49,6 +52,7 @@ impl Gate {
         Self {
             algorithm,
             drain: DrainRate::default(),
+            calibration: Calibration::new(),
             door: Door::new(),
             queue: VecDeque::new(),
             patience: timeout / 10 * 4,
@@ -66,6 +70,11 @@ impl Gate {
 
     pub(super) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// The share of the last waits that ended by their predicted p90.
+    pub(super) fn coverage(&self) -> f64 {
+        self.calibration.coverage().share
     }
 
     pub(super) fn in_flight(&self) -> u64 {
@@ -100,12 +109,14 @@ impl Gate {
             self.admit(id, out);
             return Answer::Waits;
         }
-        let budget = self.patience.min(self.door.budget());
-        let wait = self.drain.predict(self.queue.len() as u64 + 1, self.assumed()).map_or(0, |wait| wait.p50);
-        let answer = if self.queue.len() >= CAPACITY || wait > budget {
+        let raw = self.drain.predict(self.queue.len() as u64 + 1, self.assumed());
+        let said = raw.map(|raw| self.calibration.apply(raw));
+        let too_long = raw.is_some_and(|raw| raw.p50 > self.door.budget())
+            || said.is_some_and(|said| said.p50 > self.patience);
+        let answer = if self.queue.len() >= CAPACITY || too_long {
             Answer::Refused
         } else {
-            self.queue.push_back(Waiting { id, expires });
+            self.queue.push_back(Waiting { id, expires, since: self.now, said });
             self.line_stood = true;
             self.drain.bound(self.now);
             Answer::Waits
@@ -163,6 +174,9 @@ impl Gate {
         while self.in_flight < self.limit {
             let Some(waiting) = self.queue.pop_front() else { break };
             if waiting.expires > self.now {
+                if let Some(said) = waiting.said {
+                    self.calibration.ended(said, self.now - waiting.since);
+                }
                 self.admit(waiting.id, out);
             }
         }

@@ -37,6 +37,8 @@ pub(super) struct Seen {
     pub(super) p50: f64,
     pub(super) p99: f64,
     pub(super) in_flight: f64,
+    /// The share of waits that ended by their predicted p90, at the end.
+    pub(super) coverage: f64,
     /// Mean limit, all gates together.
     pub(super) limit: f64,
 }
@@ -150,6 +152,7 @@ impl World<'_> {
             p99: quantile(0.99),
             in_flight: held / ticks,
             limit: limits / ticks,
+            coverage: self.gates.iter().map(Gate::coverage).sum::<f64>() / self.gates.len() as f64,
         }
     }
 
