@@ -50,7 +50,7 @@ impl Floor {
         for kind in &mut self.kinds {
             kind.share *= MIX_KEEP;
         }
-        let Some(known) = self.kinds.get_mut(usize::from(kind).min(KINDS - 1)) else { return None };
+        let known = self.kinds.get_mut(usize::from(kind).min(KINDS - 1))?;
         known.share += 1.0 - MIX_KEEP;
         known.count = (known.count + 1.0).min(1e6);
         known.level += (1.0 / known.count).max(KIND_GAIN) * (level - known.level);

@@ -48,7 +48,8 @@ impl Passive {
     }
 
     pub(super) fn limit(&self) -> u64 {
-        self.bounds.clamp((self.estimate * super::single::HEADROOM).round()) as u64
+        let headroom = if self.throughput.is_some() { super::single::HEADROOM } else { 1.0 };
+        self.bounds.clamp((self.estimate * headroom).round()) as u64
     }
 
     pub(super) fn on_sample(&mut self, sample: &Sample) -> u64 {

@@ -122,6 +122,9 @@ impl Shared {
     }
 
     pub(super) fn limit(&self) -> u64 {
+        if self.beat.is_none() {
+            return self.bounds.clamp(self.estimate.round()) as u64;
+        }
         let step = (1.0 + self.width) * (1.0 + self.width);
         let base = self.estimate * HEADROOM;
         let low = if self.down { base / step } else { base }.round().max(1.0);

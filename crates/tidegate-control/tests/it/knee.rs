@@ -1,0 +1,304 @@
+//! The knee: laws that hold whatever happens, and what it does with a clear case.
+
+use proptest::prelude::*;
+use tidegate_control::limit::{Bounds, Knee, LimitAlgorithm};
+use tidegate_control::queue::Door;
+use tidegate_control::sample::{Outcome, Sample, View};
+use tidegate_control::wait::{Calibration, Prediction};
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Sample(Sample),
+    Pressure(View),
+    Tick(View),
+}
+
+/// Times that a broken clock could show as well as those of a good one.
+fn time() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0..60 * SECOND, 1 => any::<u64>()]
+}
+
+fn view() -> impl Strategy<Value = View> {
+    let few = || prop_oneof![4 => 0..200u64, 1 => any::<u64>()];
+    (time(), any::<u64>(), few(), few(), few(), any::<u64>()).prop_map(
+        |(now, unix, in_flight, waiting, limit, area)| View { now, unix, in_flight, waiting, limit, area },
+    )
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        5 => Just(Outcome::Success),
+        1 => Just(Outcome::Overload),
+        1 => Just(Outcome::Ignore),
+        1 => Just(Outcome::Canceled),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let weight = prop_oneof![4 => 0..4u64, 1 => any::<u64>()];
+    let sample = (view(), time(), time(), weight, outcome(), any::<bool>(), any::<u8>()).prop_map(
+        |(at, elapsed, queued, weight, outcome, in_time, kind)| {
+            Event::Sample(Sample { at, elapsed, queued, weight, outcome, in_time, kind })
+        },
+    );
+    prop_oneof![6 => sample, 1 => view().prop_map(Event::Pressure), 3 => view().prop_map(Event::Tick)]
+}
+
+fn all(bounds: Bounds) -> [Knee; 3] {
+    [Knee::new().bounds(bounds), Knee::shared().bounds(bounds), Knee::new().bounds(bounds).dry_run()]
+}
+
+fn tell(knee: &mut Knee, event: &Event) -> u64 {
+    match event {
+        Event::Sample(sample) => knee.on_sample(sample),
+        Event::Pressure(at) => knee.on_pressure(at),
+        Event::Tick(at) => knee.on_tick(at),
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_limit_stays_in_bounds_whatever_happens(
+        min in 0..5u64,
+        width in 0..2000u64,
+        mut events in prop::collection::vec(event(), 0..400),
+        in_order in any::<bool>(),
+    ) {
+        if in_order {
+            events.sort_by_key(|event| match event {
+                Event::Sample(sample) => sample.at.now,
+                Event::Pressure(at) | Event::Tick(at) => at.now,
+            });
+        }
+        let bounds = Bounds { start: min + width / 2, min, max: min + width };
+        for mut knee in all(bounds) {
+            for event in &events {
+                let limit = tell(&mut knee, event);
+                prop_assert!((min.max(1)..=(min + width).max(1)).contains(&limit), "{limit} of {bounds:?}");
+                prop_assert_eq!(limit, knee.limit());
+                let why = knee.explain();
+                prop_assert_eq!(limit, why.limit);
+                prop_assert!(why.estimate.is_finite());
+                prop_assert!(why.elasticity.is_none_or(|e| (-1.0..=1.3).contains(&e)));
+                prop_assert!(why.throughput.is_none_or(|x| x.is_finite() && x >= 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn ignored_work_moves_nothing(samples in prop::collection::vec((0..60 * SECOND, time()), 0..200)) {
+        for mut knee in [Knee::new(), Knee::new().dry_run()] {
+            for (now, elapsed) in &samples {
+                let at = View { now: *now, in_flight: 16, limit: 16, ..View::default() };
+                let ignored = Sample { outcome: Outcome::Ignore, ..work(at, *elapsed) };
+                prop_assert_eq!(knee.on_sample(&ignored), 16);
+            }
+        }
+    }
+
+    #[test]
+    fn in_dry_run_pressure_and_time_move_nothing(views in prop::collection::vec((view(), any::<bool>()), 0..200)) {
+        let mut knee = Knee::new().dry_run();
+        let limit = knee.limit();
+        for (at, pressure) in &views {
+            let moved = if *pressure { knee.on_pressure(at) } else { knee.on_tick(at) };
+            prop_assert_eq!(moved, limit);
+        }
+    }
+
+    #[test]
+    fn the_door_always_has_a_budget(
+        events in prop::collection::vec((0..4u8, time(), any::<u64>(), any::<f64>(), any::<bool>()), 0..200),
+    ) {
+        let mut door = Door::new();
+        for (what, now, weight, rate, searching) in events {
+            match what {
+                0 => door.arrived(now, weight),
+                1 => door.dispatched(now, weight),
+                2 => door.tick(now, None, weight, searching),
+                _ => door.tick(now, Some(rate), weight, searching),
+            }
+            prop_assert!(door.budget() >= 5 * MS);
+        }
+    }
+
+    #[test]
+    fn a_calibrated_prediction_is_ordered(outcomes in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..200)) {
+        let mut calibration = Calibration::new();
+        for (p50, p90, waited) in outcomes {
+            let said = calibration.apply(Prediction { p50, p90 });
+            prop_assert!(said.p50 <= said.p90);
+            calibration.ended(said, waited);
+            let coverage = calibration.coverage();
+            prop_assert!((0.0..=1.0).contains(&coverage.share) && coverage.within <= coverage.predicted);
+        }
+    }
+}
+
+fn work(at: View, elapsed: u64) -> Sample {
+    Sample { at, elapsed, queued: 0, weight: 1, outcome: Outcome::Success, in_time: true, kind: 0 }
+}
+
+/// A service that is always asked for more than it can do, without any chance in it.
+struct Service {
+    now: u64,
+    area: u64,
+    workers: u64,
+    /// Nanoseconds of work, and on the way.
+    work: u64,
+    way: u64,
+    outcome: Outcome,
+}
+
+impl Service {
+    fn new(workers: u64, work: u64) -> Self {
+        Self { now: SECOND, area: 0, workers, work, way: 0, outcome: Outcome::Success }
+    }
+
+    /// Lets `seconds` go by; `demand` is the most that is ever in flight. Returns the mean limit.
+    fn run(&mut self, knee: &mut Knee, seconds: u64, demand: u64) -> f64 {
+        let begin = self.now;
+        let (mut sum, mut last) = (0.0, self.now);
+        while self.now < begin + seconds * SECOND {
+            let in_flight = knee.limit().min(demand);
+            let takes = (self.work * in_flight / self.workers).max(self.way + self.work);
+            let step = (takes / in_flight).max(1);
+            self.now += step;
+            self.area = self.area.wrapping_add(in_flight * step);
+            let waiting = demand.saturating_sub(in_flight).min(10);
+            let at = View {
+                now: self.now,
+                unix: self.now,
+                in_flight,
+                waiting,
+                limit: knee.limit(),
+                area: self.area,
+            };
+            if waiting > 0 {
+                knee.on_pressure(&at);
+            }
+            knee.on_sample(&Sample { outcome: self.outcome, ..work(at, takes) });
+            knee.on_tick(&at);
+            sum += knee.limit() as f64 * (self.now - last) as f64;
+            last = self.now;
+        }
+        sum / (self.now - begin) as f64
+    }
+}
+
+#[test]
+fn all_start_at_the_same_limit() {
+    for knee in
+        [Knee::new(), Knee::shared(), Knee::new().dry_run(), Knee::shared().dry_run(), Knee::default()]
+    {
+        assert_eq!(knee.limit(), 16);
+    }
+}
+
+#[test]
+fn finds_a_knee_far_above_the_start_within_seconds() {
+    let mut knee = Knee::new();
+    let mut service = Service::new(400, 50 * MS);
+    service.run(&mut knee, 3, u64::MAX);
+    let limit = service.run(&mut knee, 5, u64::MAX);
+    assert!((380.0..700.0).contains(&limit), "{limit}");
+    let why = knee.explain();
+    assert!(why.throughput.unwrap() > 7000.0, "{why:?}");
+    assert!(why.service.unwrap() >= 50 * MS && !why.passive);
+}
+
+#[test]
+fn finds_a_knee_below_the_start() {
+    let mut knee = Knee::new();
+    let mut service = Service::new(4, 20 * MS);
+    service.run(&mut knee, 5, u64::MAX);
+    let limit = service.run(&mut knee, 10, u64::MAX);
+    assert!((4.0..9.0).contains(&limit), "{limit}");
+}
+
+#[test]
+fn follows_a_loss_of_capacity_and_its_return() {
+    let mut knee = Knee::new();
+    let mut service = Service::new(40, 20 * MS);
+    service.run(&mut knee, 10, u64::MAX);
+    service.workers = 10;
+    service.run(&mut knee, 5, u64::MAX);
+    let less = service.run(&mut knee, 5, u64::MAX);
+    assert!((9.0..22.0).contains(&less), "{less}");
+    service.workers = 40;
+    service.run(&mut knee, 10, u64::MAX);
+    let more = service.run(&mut knee, 5, u64::MAX);
+    assert!((36.0..80.0).contains(&more), "{more}");
+}
+
+#[test]
+fn a_slow_dependency_is_not_overload() {
+    let mut knee = Knee::new();
+    let mut service = Service::new(16, 10 * MS);
+    service.run(&mut knee, 10, u64::MAX);
+    service.way = 100 * MS;
+    service.run(&mut knee, 10, u64::MAX);
+    let limit = service.run(&mut knee, 5, u64::MAX);
+    assert!((150.0..350.0).contains(&limit), "{limit}: the knee is 16 × 110 / 10 = 176");
+}
+
+#[test]
+fn an_unused_limit_does_not_grow() {
+    let mut knee = Knee::new();
+    let mut service = Service::new(1000, 20 * MS);
+    service.run(&mut knee, 60, 8);
+    assert_eq!((knee.limit(), knee.explain().phase), (16, "idle"));
+}
+
+#[test]
+fn where_nothing_succeeds_the_limit_falls_and_recovers() {
+    let mut knee = Knee::new();
+    let mut service = Service::new(40, 20 * MS);
+    service.run(&mut knee, 5, u64::MAX);
+    service.outcome = Outcome::Overload;
+    service.run(&mut knee, 10, u64::MAX);
+    assert!(knee.limit() <= 2, "{}", knee.limit());
+    service.outcome = Outcome::Success;
+    service.run(&mut knee, 10, u64::MAX);
+    assert!(knee.limit() >= 36, "{}", knee.limit());
+}
+
+#[test]
+fn owners_with_one_clock_move_together() {
+    let (mut one, mut other) = (Knee::shared(), Knee::shared());
+    let mut services = [Service::new(32, 10 * MS), Service::new(32, 10 * MS)];
+    for _ in 0..20 {
+        services[0].run(&mut one, 1, u64::MAX);
+        services[1].run(&mut other, 1, u64::MAX);
+        assert_eq!(one.explain().phase, other.explain().phase);
+    }
+    assert!((32..80).contains(&one.limit()), "{}", one.limit());
+}
+
+#[test]
+fn dry_run_estimates_from_traffic_alone() {
+    let mut knee = Knee::new().dry_run();
+    let mut service = Service::new(20, 20 * MS);
+    for demand in [5, 10, 20, 40, 60, 10, 40, 60, 15, 60] {
+        // In dry run nobody is held back: as much is in flight as comes.
+        for _ in 0..300 {
+            let takes = (service.work * demand / service.workers).max(service.work);
+            service.now += takes / demand;
+            service.area += takes;
+            let at = View {
+                now: service.now,
+                in_flight: demand,
+                limit: knee.limit(),
+                area: service.area,
+                ..View::default()
+            };
+            knee.on_sample(&work(at, takes));
+        }
+    }
+    let why = knee.explain();
+    assert!(why.passive && why.phase == "passive");
+    assert!((18..40).contains(&knee.limit()), "{why:?}");
+}
