@@ -163,7 +163,7 @@ impl World<'_> {
         desk.enter(self.now);
         let result = work((desk, &mut out));
         desk.leave(&mut out);
-        let delay = at(&self.scenario.delay, self.seconds());
+        let delay = at(self.scenario.delay, self.seconds());
         for id in out.drain(..) {
             self.requests[id].started = self.now;
             let way = delay * (0.9 + 0.2 * self.chance.uniform());
@@ -193,7 +193,7 @@ impl World<'_> {
 
     /// Free workers take what waits inside the origin.
     fn employ(&mut self) {
-        while (self.busy as f64) < at(&self.scenario.workers, self.seconds()) {
+        while (self.busy as f64) < at(self.scenario.workers, self.seconds()) {
             let Some(id) = self.inner.pop_front() else { break };
             self.busy += 1;
             let work = self.requests[id].work as f64 / SECOND;
