@@ -1,7 +1,8 @@
-//! The parts of a gateway in front of an HTTP service.
-//!
-//! | Module | What it does |
-//! |---|---|
-//! | [`classify`] | how urgent a request is, which kind of work it is, how long its client will wait |
+//! The gateway: a reverse proxy that finds out how much an HTTP service can carry and keeps it there.
 
+pub mod body;
 pub mod classify;
+pub mod listen;
+pub mod origin;
+mod socket;
+pub mod tls;
