@@ -4,12 +4,14 @@ mod aimd;
 mod bounds;
 mod fixed;
 mod gradient2;
+mod knee;
 mod vegas;
 
 pub use aimd::Aimd;
 pub use bounds::Bounds;
 pub use fixed::Fixed;
 pub use gradient2::Gradient2;
+pub use knee::Knee;
 pub use vegas::Vegas;
 
 use crate::sample::{Sample, View};

@@ -2,7 +2,10 @@
 
 /// A window closes after this many units: enough for a relative error under 20 % (1/√30).
 const WINDOW_UNITS: u64 = 30;
-/// … or after this time, so that a slow service is measured too.
+/// … but not sooner than this: when the limit rises, a whole queue may be admitted in one moment, and that is no
+/// rate. It also closes …
+const WINDOW_LEAST_NANOS: u64 = 20_000_000;
+/// … after this time, so that a slow service is measured too.
 const WINDOW_NANOS: u64 = 200_000_000;
 /// Share of a new window in the average; three windows carry two thirds of it.
 const SMOOTHING: f64 = 0.3;
@@ -52,7 +55,8 @@ impl DrainRate {
         let Some(window) = &mut self.window else { return };
         window.units = window.units.saturating_add(units);
         let elapsed = now.saturating_sub(window.start);
-        if elapsed == 0 || (window.units < WINDOW_UNITS && elapsed < WINDOW_NANOS) {
+        let full = window.units >= WINDOW_UNITS && elapsed >= WINDOW_LEAST_NANOS;
+        if !full && elapsed < WINDOW_NANOS {
             return;
         }
         let rate = window.units as f64 * SECOND / elapsed as f64;

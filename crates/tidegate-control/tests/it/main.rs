@@ -4,3 +4,4 @@
 
 mod limit;
 mod queue;
+mod sim;

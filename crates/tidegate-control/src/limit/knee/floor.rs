@@ -1,0 +1,94 @@
+//! The latency floor: a hint where to look, never a verdict.
+
+use crate::sample::{KINDS, View};
+
+use super::point::{Point, Tally};
+
+/// A window closes after this time (seconds) …
+const WINDOW_SECONDS: f64 = 0.2;
+/// … and this many completions, so that its mean has a relative error under 20 % (1/√30).
+const WINDOW_COUNT: f64 = 30.0;
+/// What the floor rises by at each window while nothing is measured actively: a floor that was a fluke, or of
+/// better days, is forgotten (e-fold in 500 windows, 100 s or more).
+const LEAK: f64 = 0.002;
+/// Share of a new, lower level in the floor: one lucky window is not believed at once.
+const FALL: f64 = 0.2;
+/// Smallest share of one sample in the level of its kind.
+const KIND_GAIN: f64 = 0.002;
+/// What every kind's share keeps at each sample.
+const MIX_KEEP: f64 = 0.999;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Kind {
+    level: f64,
+    count: f64,
+    share: f64,
+}
+
+/// A running minimum of the window means of ln R, corrected for the mix of kinds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Floor {
+    kinds: [Kind; KINDS],
+    window: Option<Tally>,
+    deviations: f64,
+    floor: Option<f64>,
+    inflation: f64,
+}
+
+impl Floor {
+    /// One completion. Returns the window as a point of the capacity curve if it closes with this one.
+    pub(super) fn add(
+        &mut self,
+        at: &View,
+        kind: u8,
+        weight: u64,
+        seconds: f64,
+        useful: bool,
+        idle: bool,
+    ) -> Option<Point> {
+        let level = seconds.ln();
+        for kind in &mut self.kinds {
+            kind.share *= MIX_KEEP;
+        }
+        let Some(known) = self.kinds.get_mut(usize::from(kind).min(KINDS - 1)) else { return None };
+        known.share += 1.0 - MIX_KEEP;
+        known.count = (known.count + 1.0).min(1e6);
+        known.level += (1.0 / known.count).max(KIND_GAIN) * (level - known.level);
+        self.deviations += level - known.level;
+        let window = self.window.get_or_insert_with(|| Tally::begin(at));
+        window.add(kind, weight, seconds, useful);
+        if window.count() < WINDOW_COUNT || window.elapsed(at) < WINDOW_SECONDS {
+            return None;
+        }
+        let point = window.point(at);
+        let level = self.deviations / window.count() + self.usual_level();
+        self.window = Some(Tally::begin(at));
+        self.deviations = 0.0;
+        let floor = match self.floor {
+            None => level,
+            Some(floor) if level < floor => floor + FALL * (level - floor),
+            Some(floor) if idle => floor + LEAK,
+            Some(floor) => floor,
+        };
+        self.floor = Some(floor);
+        self.inflation = level - floor;
+        point
+    }
+
+    fn usual_level(&self) -> f64 {
+        let shares: f64 = self.kinds.iter().map(|kind| kind.share).sum();
+        let levels: f64 = self.kinds.iter().map(|kind| kind.share * kind.level).sum();
+        if shares > 0.0 { levels / shares } else { 0.0 }
+    }
+
+    /// ln of (latency now / floor); 0 while unknown.
+    pub(super) fn inflation(&self) -> f64 {
+        self.inflation
+    }
+
+    /// The floor was wrong: the work has become slower for reasons that are not load.
+    pub(super) fn forget(&mut self) {
+        self.floor = None;
+        self.inflation = 0.0;
+    }
+}

@@ -1,0 +1,106 @@
+//! What the work costs: mean, spread and memory of the service times that were seen.
+
+use crate::sample::KINDS;
+
+/// Share of one sample in the mean (fifty samples carry two thirds of it): follows a change within a phase.
+const MEAN_GAIN: f64 = 0.02;
+/// Share of one sample in the length-biased mean. It is a ratio of two moments of a heavy-tailed quantity and
+/// needs many more samples than a mean.
+const MEMORY_GAIN: f64 = 0.003;
+/// Share of one sample in the moments of its kind.
+const KIND_GAIN: f64 = 0.01;
+/// What every kind's share of the traffic keeps at each sample: the mix is that of the last thousand.
+const MIX_KEEP: f64 = 0.999;
+/// A phase is never shorter than this: schedulers and timers are not finer.
+const SHORTEST_MEMORY: f64 = 0.002;
+/// Beyond this, waiting for the backend to forget would take longer than the load stays the same.
+const LONGEST_MEMORY: f64 = 2.0;
+/// Squared coefficients of variation outside of this are taken for the nearest one inside: below, a phase would
+/// be too short to average the arrivals; above, it would never end.
+const SPREAD: (f64, f64) = (0.15, 20.0);
+/// A sample longer than this (seconds) is cut to it, so that sums of squares stay finite.
+const LONGEST: f64 = 1e6;
+/// A sample shorter than this (seconds) is raised to it, so that logarithms stay finite.
+const SHORTEST: f64 = 1e-6;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Kind {
+    share: f64,
+    mean: f64,
+    square: f64,
+}
+
+/// Moments of the service time, in seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Service {
+    kinds: [Kind; KINDS],
+    mean: f64,
+    slow_mean: f64,
+    slow_square: f64,
+    spread: Option<f64>,
+}
+
+impl Service {
+    /// Nanoseconds as the seconds all estimates are made in.
+    pub(super) fn seconds(nanos: u64) -> f64 {
+        (nanos as f64 / 1e9).clamp(SHORTEST, LONGEST)
+    }
+
+    /// One completion of `kind` that took `seconds`.
+    pub(super) fn add(&mut self, kind: u8, seconds: f64) {
+        if self.mean <= 0.0 {
+            self.mean = seconds;
+            self.slow_mean = seconds;
+            self.slow_square = 2.0 * seconds * seconds; // as an exponential time has it
+        }
+        self.mean += MEAN_GAIN * (seconds - self.mean);
+        self.slow_mean += MEMORY_GAIN * (seconds - self.slow_mean);
+        self.slow_square += MEMORY_GAIN * (seconds * seconds - self.slow_square);
+        for kind in &mut self.kinds {
+            kind.share *= MIX_KEEP;
+        }
+        if let Some(kind) = self.kinds.get_mut(usize::from(kind).min(KINDS - 1)) {
+            kind.share += 1.0 - MIX_KEEP;
+            if kind.mean <= 0.0 {
+                kind.mean = seconds;
+                kind.square = 2.0 * seconds * seconds;
+            }
+            kind.mean += KIND_GAIN * (seconds - kind.mean);
+            kind.square += KIND_GAIN * (seconds * seconds - kind.square);
+        }
+        let (mut shares, mut means, mut variances) = (0.0, 0.0, 0.0);
+        for kind in &self.kinds {
+            shares += kind.share;
+            means += kind.share * kind.mean;
+            variances += kind.share * (kind.square - kind.mean * kind.mean).max(0.0);
+        }
+        if shares > 0.0 && means > 0.0 {
+            let mean = means / shares;
+            self.spread = Some((variances / shares / (mean * mean)).clamp(SPREAD.0, SPREAD.1));
+        }
+    }
+
+    /// Seconds a piece of work takes; 0 before the first.
+    pub(super) fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// Seconds a piece of this kind takes, 0 before the first.
+    pub(super) fn mean_of(&self, kind: u8) -> f64 {
+        self.kinds.get(usize::from(kind).min(KINDS - 1)).map_or(0.0, |kind| kind.mean)
+    }
+
+    /// How long the backend remembers an old limit, in seconds: the length-biased mean service time (renewal
+    /// theory: the mean length of the interval that covers a given moment), because what is being served when the
+    /// limit changes is more likely to be something long.
+    pub(super) fn memory(&self) -> f64 {
+        let biased = self.slow_square / self.slow_mean.max(1e-9);
+        biased.max(self.mean).clamp(SHORTEST_MEMORY, LONGEST_MEMORY)
+    }
+
+    /// Squared coefficient of variation inside a kind, weighted by the kinds' shares. 1 before it is known (that
+    /// of an exponential time).
+    pub(super) fn spread(&self) -> f64 {
+        self.spread.unwrap_or(1.0)
+    }
+}

@@ -1,0 +1,278 @@
+//! One owner in front of one origin: phases, one after the other, each with its own limit.
+
+use crate::limit::Bounds;
+use crate::sample::{Sample, View};
+
+use super::event::{Completion, completion};
+use super::floor::Floor;
+use super::point::{Elasticity, Point, Tally};
+use super::service::Service;
+
+/// The low phase of a pair lies this far above the estimate: at or above the knee, so that probing costs no
+/// throughput.
+pub(super) const HEADROOM: f64 = 1.15;
+/// Half of a probe's width, as a share, at least: under 12 % whole limits near 10 cannot be told apart …
+const NARROWEST: f64 = 0.12;
+/// … and at most in the steady state: wider costs more latency than knowing costs.
+const WIDEST: f64 = 0.5;
+/// The widest half-width there is: a doubling for each round trip, as slow start has it.
+pub(super) const DOUBLING: f64 = 1.0;
+/// Standard errors of ln R that are good enough for a decision while searching, and while steady.
+const SEARCH_ERROR: f64 = 0.25;
+const STEADY_ERROR: f64 = 0.45;
+/// Completions a phase needs at least (searching, steady), and at most.
+const FEWEST: (f64, f64) = (16.0, 40.0);
+const MOST: f64 = 900.0;
+/// A phase settles for the backend's memory, but no longer than this (seconds): beyond, being late costs more
+/// than a bias that the next phase corrects.
+const SETTLE: f64 = 0.3;
+/// Whatever is still in flight after this (seconds) does not leave: measure with what is there.
+const UNSETTLED: f64 = 8.0;
+/// A phase that lasts longer than this (seconds; the second where completions are rare) ends with what it has.
+const OVERTIME: (f64, f64) = (2.0, 8.0);
+/// Completions under which a phase that took too long proves nothing but that the limit is too high.
+pub(super) const HARDLY_ANY: f64 = 4.0;
+
+/// What is being measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing: the limit holds nobody back.
+    Idle,
+    /// The point to compare with.
+    Base,
+    /// More, while more is done with more.
+    Up,
+    /// Less, while nothing is lost with less.
+    Down,
+    /// The upper one of the steady pair.
+    High,
+    /// The lower one of the steady pair.
+    Low,
+}
+
+impl Phase {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Base => "base",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::High => "high",
+            Self::Low => "low",
+        }
+    }
+
+    fn is_steady(self) -> bool {
+        matches!(self, Self::High | Self::Low)
+    }
+}
+
+/// The algorithm of a single owner. Times are nanoseconds, estimates are in seconds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Single {
+    pub(super) bounds: Bounds,
+    pub(super) estimate: f64,
+    /// Half-width of the probe, as a share of the estimate.
+    pub(super) width: f64,
+    pub(super) phase: Phase,
+    limit: u64,
+    switched: u64,
+    tally: Option<Tally>,
+    heard: u64,
+    pub(super) service: Service,
+    pub(super) floor: Floor,
+    pub(super) base: Option<Point>,
+    pub(super) previous: Option<Point>,
+    /// The last high phase, to notice when the level shifts, and to learn how much phases scatter.
+    pub(super) last_high: Option<Point>,
+    pub(super) level: Option<Point>,
+    /// Variance of ln R between equal phases, as measured.
+    pub(super) scatter: f64,
+    pub(super) throughput: Option<f64>,
+    pub(super) elasticity: Option<f64>,
+    pub(super) score: f64,
+    pub(super) saturated: u32,
+    pub(super) known_until: u64,
+    pub(super) snooze_until: u64,
+    pub(super) snooze: u64,
+    /// The search began without anybody being held back.
+    pub(super) guarding: bool,
+    /// The first settlement since the limit began to bind has not come yet.
+    pub(super) searching: bool,
+}
+
+impl Single {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        let mut single = Self {
+            bounds,
+            estimate: bounds.clamp(bounds.start as f64),
+            width: DOUBLING,
+            phase: Phase::Idle,
+            limit: 1,
+            switched: 0,
+            tally: None,
+            heard: 0,
+            service: Service::default(),
+            floor: Floor::default(),
+            base: None,
+            previous: None,
+            last_high: None,
+            level: None,
+            scatter: 0.0,
+            throughput: None,
+            elasticity: None,
+            score: 0.0,
+            saturated: 0,
+            known_until: 0,
+            snooze_until: 0,
+            snooze: 0,
+            guarding: false,
+            searching: false,
+        };
+        single.limit = bounds.clamp(single.estimate.round()) as u64;
+        single
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub(super) fn is_searching(&self) -> bool {
+        self.searching || matches!(self.phase, Phase::Base | Phase::Up | Phase::Down)
+    }
+
+    pub(super) fn on_sample(&mut self, sample: &Sample) -> u64 {
+        let at = &sample.at;
+        self.hear(at);
+        match completion(sample, &self.service) {
+            Completion::Ignored => {
+                if let Some(tally) = &mut self.tally {
+                    tally.ignore();
+                }
+            }
+            Completion::Counts { seconds, useful } => {
+                self.service.add(sample.kind, seconds);
+                if let Some(tally) = &mut self.tally {
+                    tally.add(sample.kind, sample.weight, seconds, useful);
+                }
+                let idle = self.phase == Phase::Idle;
+                if let Some(window) = self.floor.add(at, sample.kind, sample.weight, seconds, useful, idle) {
+                    self.look_at(at, window);
+                }
+            }
+        }
+        self.step(at, sample.weight);
+        self.limit
+    }
+
+    pub(super) fn on_pressure(&mut self, at: &View) -> u64 {
+        self.hear(at);
+        if self.phase == Phase::Idle {
+            self.begin_search(at);
+        }
+        self.limit
+    }
+
+    pub(super) fn on_tick(&mut self, at: &View) -> u64 {
+        self.hear(at);
+        self.step(at, 0);
+        self.limit
+    }
+
+    /// Time went by until this moment; what held at its end held all along, because every caller that begins to
+    /// wait is an event of its own.
+    fn hear(&mut self, at: &View) {
+        let nanos = at.now.saturating_sub(self.heard);
+        self.heard = self.heard.max(at.now);
+        if let Some(tally) = &mut self.tally {
+            if at.waiting > 0 || at.in_flight >= self.limit {
+                tally.bound(nanos);
+            }
+        }
+    }
+
+    /// Begins a phase.
+    pub(super) fn enter(&mut self, at: &View, phase: Phase) {
+        self.phase = phase;
+        self.switched = at.now;
+        self.tally = None;
+        self.estimate = self.bounds.clamp(self.estimate);
+        let middle = self.estimate.round();
+        let low = (self.estimate * HEADROOM).round();
+        let step = 1.0 + self.width;
+        let wanted = match phase {
+            Phase::Idle | Phase::Base | Phase::Low => low,
+            Phase::High => (low * step * step).round().max(low + 1.0),
+            Phase::Up => (self.estimate * step).round().max(middle + 1.0),
+            Phase::Down => (self.estimate / step).round().min(middle - 1.0),
+        };
+        self.limit = self.bounds.clamp(wanted) as u64;
+    }
+
+    /// Ends a phase that is over.
+    fn step(&mut self, at: &View, leaving: u64) {
+        if self.phase == Phase::Idle {
+            return;
+        }
+        let Some(tally) = &self.tally else {
+            let waited = at.now.saturating_sub(self.switched) as f64 / 1e9;
+            let settled = at.in_flight.saturating_sub(leaving) <= self.limit
+                && waited >= self.service.memory().min(SETTLE);
+            if settled || waited > UNSETTLED + 3.0 * self.service.mean() {
+                self.tally = Some(Tally::begin(at));
+            }
+            return;
+        };
+        let elapsed = tally.elapsed(at);
+        let memory = self.service.memory();
+        let long_enough = if self.phase.is_steady() { (4.0 * memory).clamp(0.15, 2.0) } else { memory };
+        let rare = tally.count() < FEWEST.1;
+        let overtime = if rare { OVERTIME.1 } else { OVERTIME.0 } + 3.0 * self.service.mean();
+        if !(tally.count() >= self.need() && elapsed >= long_enough) && elapsed <= overtime {
+            return;
+        }
+        let ignored = tally.ignored();
+        if let Some(point) = tally.point(at) {
+            self.conclude(at, point, ignored);
+        }
+    }
+
+    /// Completions that tell the present pair of limits apart: the variance of a difference of two mean ln R is
+    /// 2v/N, and it shall be small against the distance of the limits.
+    fn need(&self) -> f64 {
+        let step = (1.0 + self.width).ln();
+        let (distance, error, fewest) = if self.phase.is_steady() {
+            (2.0 * step, STEADY_ERROR, FEWEST.1)
+        } else {
+            (step.max(0.3), SEARCH_ERROR, FEWEST.0)
+        };
+        let wanted = error * distance;
+        (2.0 * self.service.spread() / (wanted * wanted)).max(fewest).min(MOST)
+    }
+
+    /// Standard error of ln R of a phase with `count` completions: what its spread lets expect, or what equal
+    /// phases showed if that is more.
+    fn error(&self, count: f64) -> f64 {
+        (self.service.spread() / count.max(1.0)).max(self.scatter).sqrt()
+    }
+
+    /// Standard error of an elasticity, at least what is left of systematic error.
+    pub(super) fn error_of(&self, elasticity: Elasticity, count: f64) -> f64 {
+        std::f64::consts::SQRT_2 * self.error(count) / elasticity.width
+    }
+
+    /// How far a level may shift before it is news.
+    pub(super) fn shift_error(&self, count: f64) -> f64 {
+        4.0 * self.error(count)
+    }
+
+    /// The half-width that a steady pair needs so that its verdict is good enough within a second or so: slow
+    /// services probe wider.
+    pub(super) fn steady_width(&self) -> f64 {
+        let count = (self.throughput.unwrap_or(0.0) * 0.8).clamp(10.0, 800.0);
+        let variance = self.service.spread() / count;
+        let variance = variance.max(self.scatter.min(4.0 * variance));
+        let distance = (2.0 * variance).sqrt() / STEADY_ERROR;
+        ((distance / 2.0).exp() - 1.0).clamp(NARROWEST, WIDEST)
+    }
+}

@@ -1,0 +1,267 @@
+//! What follows from a phase that has ended: the next limit and the next phase.
+
+use crate::sample::View;
+
+use super::point::{Elasticity, Point};
+use super::single::{DOUBLING, HARDLY_ANY, Phase, Single};
+
+const SECOND: u64 = 1_000_000_000;
+/// Inflation (ln R/floor) under which latency says "not saturated" …
+const CALM: f64 = 0.3;
+/// … and over which it says "saturated" (twice the floor). Between the two, ask the steady pair.
+const INFLATED: f64 = 0.7;
+/// Where the passive guard wakes.
+const GUARD: f64 = 0.6;
+/// A knee that was measured is believed for this long.
+const KNOWN: u64 = 20 * SECOND;
+/// The price: one percent more concurrency must buy this much throughput.
+const PRICE: f64 = 0.15;
+/// Steady gain where the verdict has no error.
+const GAIN: f64 = 0.7;
+/// Elasticity that means "more is done with more" while searching up; `e > .5` overshot twice as far.
+const GROWS: f64 = 0.8;
+/// The same since the search began: several steps of 0.85 each are a knee too.
+const GREW: f64 = 0.6;
+/// Elasticity under which less was as good, and over which it was not.
+const AS_GOOD: f64 = 0.35;
+const WORSE: f64 = 0.7;
+/// Evidence (in standard errors) that the knee is higher, after which the search begins anew.
+const CONVINCED: f64 = 2.0;
+
+impl Single {
+    /// The limit holds somebody back and nothing is being measured.
+    pub(super) fn begin_search(&mut self, at: &View) {
+        self.searching = true;
+        let inflation = self.floor.inflation();
+        if (inflation < CALM && at.now > self.known_until) || inflation > INFLATED || self.known_until == 0 {
+            self.search_up(at, None);
+        } else {
+            self.settle_down(at);
+        }
+    }
+
+    /// A window of traffic has closed. While nothing is measured, an inflated one is a reason to look: the load
+    /// may be held below the limit by an origin that has lost capacity.
+    pub(super) fn look_at(&mut self, at: &View, window: Point) {
+        if self.phase != Phase::Idle {
+            return;
+        }
+        self.throughput = Some(window.throughput);
+        let crowded = self.floor.inflation() > GUARD && window.concurrency > 2.0;
+        if crowded && at.now > self.snooze_until {
+            self.guarding = true;
+            self.estimate = window.concurrency;
+            self.width = DOUBLING;
+            self.previous = Some(window.taken_as_bound());
+            self.enter(at, Phase::Down);
+        }
+    }
+
+    /// A phase has ended with `point`.
+    pub(super) fn conclude(&mut self, at: &View, point: Point, ignored: f64) {
+        if point.count < HARDLY_ANY {
+            if point.bound && ignored < HARDLY_ANY {
+                self.estimate *= 0.7;
+                self.enter(at, Phase::Base);
+            } else {
+                self.rest(at);
+            }
+            return;
+        }
+        if point.useful < 0.1 {
+            // Nothing succeeds: whatever the reason is, less of it is better.
+            self.estimate *= 0.5;
+            self.previous = None;
+            self.enter(at, Phase::Base);
+            return;
+        }
+        if point.bound {
+            self.throughput = Some(point.throughput);
+        }
+        match self.phase {
+            Phase::Idle => {}
+            Phase::Base => self.after_base(at, point),
+            Phase::Up => self.after_up(at, point),
+            Phase::Down => self.after_down(at, point),
+            Phase::High => self.after_high(at, point),
+            Phase::Low => self.after_low(at, point),
+        }
+    }
+
+    fn after_base(&mut self, at: &View, point: Point) {
+        if !point.bound {
+            return self.rest(at);
+        }
+        self.previous = Some(point);
+        self.base = Some(point);
+        let inflation = self.floor.inflation();
+        if inflation > INFLATED {
+            // As BBR sizes its window: 1.5 times throughput × floor. Then verify.
+            self.estimate = point.concurrency;
+            self.width = (inflation.exp() / 1.5 - 1.0).clamp(0.5, 7.0);
+            self.enter(at, Phase::Down);
+        } else {
+            self.enter(at, Phase::Up);
+        }
+    }
+
+    fn after_up(&mut self, at: &View, point: Point) {
+        if !point.bound {
+            // The demand is satisfied below this limit.
+            if at.now > self.known_until {
+                self.estimate = self.estimate.max(point.concurrency);
+            }
+            return self.rest(at);
+        }
+        let Some(before) = self.previous else { return self.settle_down(at) };
+        let Some(found) = self.found(&point, &before) else { return self.settle_down(at) };
+        let since_base = match &self.base {
+            Some(base) => point.elasticity_over(base).map_or(1.0, |all| all.value),
+            None => found.value,
+        };
+        if found.value > GROWS && since_base > GREW {
+            self.estimate = point.concurrency;
+            self.width = (2.0 * self.width).min(DOUBLING);
+            self.previous = Some(point);
+            self.enter(at, Phase::Up);
+        } else {
+            // Two straight lines, of slope 1 and 0 in ln X over ln n: where they meet is the knee.
+            self.estimate = between(&before, found, found.value.max(0.0)).min(point.concurrency);
+            self.settle_down(at);
+        }
+    }
+
+    fn after_down(&mut self, at: &View, point: Point) {
+        if !point.bound {
+            return self.rest(at);
+        }
+        let Some(before) = self.previous else { return self.settle_down(at) };
+        let Some(found) = self.found(&before, &point) else { return self.settle_down(at) };
+        if found.value < AS_GOOD {
+            self.estimate = point.concurrency.max(1.0);
+            self.width = self.width.min(DOUBLING);
+            self.previous = Some(point);
+            let lowest = self.limit() <= self.bounds.min.max(1);
+            return if lowest { self.settle_down(at) } else { self.enter(at, Phase::Down) };
+        }
+        if found.value <= WORSE {
+            self.snooze = 0;
+            self.estimate = between(&point, found, found.value);
+            return self.settle_down(at);
+        }
+        // Not saturated, merely slower: the floor was of other days.
+        self.floor.forget();
+        if self.guarding {
+            self.snooze = (2 * self.snooze).clamp(2 * SECOND, 60 * SECOND);
+            self.snooze_until = at.now.saturating_add(self.snooze);
+            self.estimate = self.estimate.max(before.concurrency * 1.1);
+            self.rest(at);
+        } else {
+            self.estimate = before.concurrency;
+            self.search_up(at, Some(before));
+        }
+    }
+
+    fn after_high(&mut self, at: &View, point: Point) {
+        if !point.bound {
+            return self.rest(at);
+        }
+        if let Some(last) = self.last_high.filter(|last| point.wider_than(last).abs() < 0.2) {
+            let variance = point.slower_than(&last).powi(2).min(1.0) / 2.0;
+            self.scatter = if self.scatter > 0.0 {
+                0.85 * self.scatter + 0.15 * variance
+            } else {
+                variance.max(self.service.spread() / point.count.max(1.0))
+            };
+        }
+        self.last_high = Some(point);
+        let shift = self
+            .level
+            .map_or(0.0, |level| point.slower_than(&level) - 0.5 * point.wider_than(&level).max(-1.0));
+        if shift.abs() > self.shift_error(point.count).max(0.4) {
+            // More than the limit explains: ask boldly, in the direction that the latency points to.
+            self.level = None;
+            self.estimate = point.concurrency;
+            if shift < 0.0 {
+                self.search_up(at, Some(point));
+            } else {
+                self.width = DOUBLING;
+                self.previous = Some(point);
+                self.enter(at, Phase::Down);
+            }
+            return;
+        }
+        self.level = Some(point);
+        self.previous = Some(point);
+        self.enter(at, Phase::Low);
+    }
+
+    fn after_low(&mut self, at: &View, point: Point) {
+        if !point.bound {
+            return self.rest(at);
+        }
+        let Some(high) = self.previous else { return self.settle_down(at) };
+        self.searching = false;
+        let Some(found) = self.found(&high, &point) else { return self.enter(at, Phase::High) };
+        let error = self.error_of(found, point.count);
+        let gain = GAIN / (1.0 + (error / 0.5).powi(2));
+        self.estimate *= (gain * found.width * (found.value - PRICE)).exp();
+        if found.value < 0.5 {
+            self.known_until = at.now.saturating_add(KNOWN);
+        }
+        let calm = if self.floor.inflation() < 0.1 { 0.5 } else { 0.0 };
+        self.score = (self.score + (found.value - 0.45) / error.max(0.25) + calm).clamp(0.0, 4.0);
+        self.saturated = if found.value + error < 0.1 { self.saturated + 1 } else { 0 };
+        if self.score > CONVINCED {
+            self.score = 0.0;
+            self.search_up(at, None);
+        } else if self.saturated >= 2 && self.floor.inflation() > INFLATED {
+            self.saturated = 0;
+            self.width = 0.4;
+            self.estimate = high.concurrency.max(1.0);
+            self.previous = Some(high);
+            self.enter(at, Phase::Down);
+        } else {
+            self.width = self.steady_width();
+            self.previous = None;
+            self.enter(at, Phase::High);
+        }
+    }
+
+    fn found(&mut self, high: &Point, low: &Point) -> Option<Elasticity> {
+        let found = high.elasticity_over(low);
+        self.elasticity = found.map(|found| found.value).or(self.elasticity);
+        found
+    }
+
+    /// The limit holds nobody back: nothing can be learned about it.
+    fn rest(&mut self, at: &View) {
+        self.guarding = false;
+        self.searching = false;
+        self.width = self.steady_width();
+        self.enter(at, Phase::Idle);
+    }
+
+    /// Near the knee: measure in pairs from now on.
+    fn settle_down(&mut self, at: &View) {
+        self.width = self.steady_width();
+        self.base = None;
+        self.previous = None;
+        self.level = None;
+        self.saturated = 0;
+        self.guarding = false;
+        self.enter(at, Phase::High);
+    }
+
+    fn search_up(&mut self, at: &View, from: Option<Point>) {
+        self.width = DOUBLING;
+        self.base = from;
+        self.previous = from;
+        self.enter(at, if from.is_some() { Phase::Up } else { Phase::Base });
+    }
+}
+
+/// The concurrency at which a line of slope 1 from `low` meets the level of the high point.
+fn between(low: &Point, found: Elasticity, elasticity: f64) -> f64 {
+    low.concurrency.max(0.05) * (found.width * elasticity).exp()
+}

@@ -1,0 +1,140 @@
+//! What is simulated.
+
+use super::chance::Work;
+
+/// A value that changes at moments (seconds).
+pub(super) type Steps = &'static [(f64, f64)];
+
+/// The value of `steps` at a moment.
+pub(super) fn at(steps: Steps, seconds: f64) -> f64 {
+    steps.iter().rev().find(|(from, _)| seconds >= *from).or(steps.first()).map_or(0.0, |(_, value)| *value)
+}
+
+/// One scenario and what is asked of it.
+#[derive(Clone, Debug)]
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// The mean goodput over all seeds shall not be less.
+    pub(super) least: f64,
+    /// The origin's workers.
+    pub(super) workers: Steps,
+    pub(super) work: Work,
+    /// Seconds on the way to the origin and back, ± 10 %.
+    pub(super) delay: Steps,
+    /// Arrivals as a multiple of the capacity at the begin.
+    pub(super) load: Steps,
+    pub(super) gates: usize,
+    /// How far the gates' clocks are apart at most, ± seconds.
+    pub(super) skew: f64,
+    /// The clients' patience, seconds.
+    pub(super) timeout: f64,
+    /// What counts (seconds); the run ends with it.
+    pub(super) window: (f64, f64),
+}
+
+impl Scenario {
+    /// Requests a second that the origin can do.
+    pub(super) fn capacity(&self, seconds: f64) -> f64 {
+        at(self.workers, seconds) / self.work.mean()
+    }
+
+    /// Requests a second that come.
+    pub(super) fn offered(&self, seconds: f64) -> f64 {
+        at(self.load, seconds) * self.capacity(0.0)
+    }
+}
+
+const STEP: Scenario = Scenario {
+    name: "",
+    least: 0.94,
+    workers: &[(0.0, 10.0)],
+    work: Work::Exponential(0.020),
+    delay: &[(0.0, 0.001)],
+    load: &[(0.0, 0.5)],
+    gates: 1,
+    skew: 0.0,
+    timeout: 1.0,
+    window: (10.0, 40.0),
+};
+
+/// All of them.
+pub(super) fn all() -> Vec<Scenario> {
+    vec![
+        Scenario { name: "step 1x", load: &[(0.0, 0.5), (10.0, 1.0)], ..STEP },
+        Scenario { name: "step 2x", load: &[(0.0, 0.5), (10.0, 2.0)], ..STEP },
+        Scenario { name: "step 5x", load: &[(0.0, 0.5), (10.0, 5.0)], ..STEP },
+        Scenario { name: "step 10x", load: &[(0.0, 0.5), (10.0, 10.0)], window: (10.0, 30.0), ..STEP },
+        Scenario {
+            name: "cold start, knee 400",
+            workers: &[(0.0, 400.0)],
+            work: Work::Lognormal(0.050),
+            load: &[(0.0, 1.3)],
+            window: (1.0, 21.0),
+            ..STEP
+        },
+        Scenario {
+            name: "capacity halves",
+            workers: &[(0.0, 16.0), (10.0, 8.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.9)],
+            window: (11.0, 35.0),
+            ..STEP
+        },
+        Scenario {
+            name: "capacity quarters and comes back",
+            workers: &[(0.0, 16.0), (10.0, 4.0), (25.0, 16.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 1.5)],
+            window: (26.0, 46.0),
+            ..STEP
+        },
+        Scenario {
+            name: "slow dependency, 1 to 100 ms",
+            workers: &[(0.0, 16.0)],
+            work: Work::Lognormal(0.010),
+            delay: &[(0.0, 0.001), (10.0, 0.100)],
+            load: &[(0.0, 0.8)],
+            window: (10.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            name: "bimodal, 2 and 200 ms",
+            workers: &[(0.0, 16.0)],
+            work: Work::Bimodal { share: 0.05, fast: 0.002, slow: 0.200 },
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            timeout: 2.0,
+            window: (15.0, 45.0),
+            ..STEP
+        },
+        Scenario {
+            name: "low rate, 20 a second",
+            least: 0.90,
+            workers: &[(0.0, 2.0)],
+            work: Work::Exponential(0.100),
+            load: &[(0.0, 0.5), (20.0, 2.0)],
+            timeout: 2.0,
+            window: (30.0, 120.0),
+            ..STEP
+        },
+        Scenario { name: "sustained 1.3x", load: &[(0.0, 1.3)], window: (60.0, 120.0), ..STEP },
+        Scenario {
+            name: "4 gates",
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            gates: 4,
+            window: (20.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            name: "16 gates",
+            least: 0.95,
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            gates: 16,
+            window: (20.0, 40.0),
+            ..STEP
+        },
+    ]
+}
