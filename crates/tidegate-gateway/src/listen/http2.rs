@@ -25,8 +25,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// The largest frame: the protocol's own least, so that streams take turns.
 const FRAME: u32 = 16 * 1024;
-/// Answer bytes of one stream that may wait for the socket.
-const SEND_BUFFER: usize = 64 * 1024;
+/// Answer bytes of one stream that may wait for the socket: a frame's worth, times a hundred streams.
+const SEND_BUFFER: usize = 16 * 1024;
 /// Streams that were reset by either side and are still remembered, and errors that a client may cause, before the
 /// connection is closed (CVE-2023-44487, CVE-2025-8671).
 const RESETS: usize = 20;

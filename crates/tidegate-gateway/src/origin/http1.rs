@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
@@ -17,23 +18,32 @@ use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody}
 /// Bytes of an answer that may wait for its client, and the most bytes of its head.
 const BUFFER: usize = 64 * 1024;
 
+/// How long a kept connection may take to be ready: it is within microseconds, or not at all.
+const SOON: Duration = Duration::from_millis(5);
+
 /// A connection that outlives its exchanges. Dropping it closes the connection, whatever goes on over it.
 #[derive(Debug)]
 pub(super) struct Kept {
     sender: SendRequest<RequestBody>,
     line: Watch,
-    task: AbortHandle,
+    task: Option<AbortHandle>,
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        self.task.abort();
+        self.close();
     }
 }
 
 impl Kept {
     pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.task.is_none() || self.sender.is_closed()
+    }
+
+    fn close(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
     }
 
     async fn open(origin: &Arc<Origin>) -> Result<Self, OriginError> {
@@ -52,7 +62,7 @@ impl Kept {
                     tracing::debug!(%error, "a connection to the origin ended early");
                 }
             });
-            Ok(Self { sender, line: watch, task: task.abort_handle() })
+            Ok(Self { sender, line: watch, task: Some(task.abort_handle()) })
         };
         opened.await.inspect_err(|_| {
             origin.counts.dials_failed.fetch_add(1, Relaxed);
@@ -84,7 +94,8 @@ pub(super) async fn exchange(
 ) -> Result<Reply, OriginError> {
     // A kept connection may be closed by the origin in the moment in which it is used.
     while let Some(mut kept) = origin.take() {
-        if kept.sender.ready().await.is_err() {
+        // Not ready means that an early answer left its request's body behind: that may take for ever.
+        if !matches!(timeout(SOON, kept.sender.ready()).await, Ok(Ok(()))) {
             continue;
         }
         let again = copy(&request);
@@ -127,7 +138,11 @@ async fn attempt(
         Ok(Ok(response)) => {
             if leave.left() {
                 // Our side is closed: the connection serves nobody after this.
-                kept.task.abort();
+                kept.close();
+            }
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // hyper's task hands the connection over and ends by itself.
+                kept.task = None;
             }
             let (head, body) = response.into_parts();
             Ok(Reply { head, body: ReplyBody::http1(body, kept, Arc::clone(origin)) })

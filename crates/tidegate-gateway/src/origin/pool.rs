@@ -75,6 +75,12 @@ impl Origin {
         self.dialer.address()
     }
 
+    /// Is it spoken to in HTTP/2?
+    #[must_use]
+    pub fn speaks_http2(&self) -> bool {
+        self.settings.http2
+    }
+
     /// Sends a request. A request that met a dead kept connection is sent once more where that is safe: when it
     /// was not written, or when its method is idempotent and its whole body is here (RFC 9110 §9.2.2).
     pub fn send(self: &Arc<Self>, request: Request<RequestBody>) -> Exchange {
