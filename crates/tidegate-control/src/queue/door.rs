@@ -7,6 +7,8 @@ const MEMORY: f64 = 2e9;
 const PACE: u64 = 10_000_000;
 /// The share of the throughput that too short a queue may cost.
 const LOSS: f64 = 0.02;
+/// The measured load may be wrong by this factor, in either direction.
+const UNSURE: f64 = 1.06;
 /// Places at least: callers come in bursts, and an origin that idles between two bursts has lost that time.
 const FEWEST: f64 = 8.0;
 /// Places at most. At load 1 a queue of K places before c workers loses about 1/(K + √(πc/2)) (M/M/c/K with
@@ -39,6 +41,8 @@ pub struct Door {
     /// Units a second.
     arriving: f64,
     leaving: f64,
+    draining: f64,
+    ticked: u64,
     /// Units of one caller.
     weight: f64,
     /// How much of [`MEMORY`] has been filled, 0 to 1.
@@ -63,6 +67,8 @@ impl Door {
             dispatched_units: 0,
             arriving: 0.0,
             leaving: 0.0,
+            draining: 0.0,
+            ticked: 0,
             weight: 1.0,
             filled: 0.0,
             budget: u64::MAX,
@@ -93,7 +99,15 @@ impl Door {
         }
         let Some(drain) = drain_rate.filter(|rate| rate.is_finite() && *rate > 0.0) else { return };
         let limit = limit.max(1) as f64;
-        let load = if self.filled > 0.0 { self.arriving / drain.max(self.leaving) } else { 1.0 };
+        self.draining = if self.draining > 0.0 {
+            // Single windows scatter by 10 % and more; of a load near 1 that is all the difference.
+            let gain = 1.0 - (-(now.saturating_sub(self.ticked) as f64) / MEMORY).exp();
+            self.draining + gain * (drain - self.draining)
+        } else {
+            drain
+        };
+        self.ticked = now;
+        let load = if self.filled > 0.0 { self.arriving / self.draining.max(self.leaving) } else { 1.0 };
         let service = limit / drain * SECOND; // Little's law
         let places = if searching { MOST } else { places(load, limit / self.weight) };
         let mut budget = (places * self.weight / drain * SECOND).max(SHORTEST).max(OF_SERVICE * service);
@@ -131,7 +145,12 @@ fn places(load: f64, workers: f64) -> f64 {
     if load.is_nan() {
         return MOST;
     }
+    // What is measured as nearly 1 may be 1.
     let load = load.clamp(0.01, 100.0);
+    let load = load / UNSURE;
+    if load <= 1.0 {
+        return MOST; // rarely used, and when it is, for a burst or for a load that has just risen
+    }
     if lost(load, workers, FEWEST) <= LOSS {
         return FEWEST;
     }
@@ -219,7 +238,7 @@ mod tests {
         let places = |door: Door, drain: f64| door.budget() as f64 / 1e9 * drain;
         let at = |load: f64| places(door((500.0 * load) as u64, 500.0, 12, false), 500.0);
         assert!(at(1.0) > 30.0 && at(1.0) <= 38.0, "{}", at(1.0));
-        assert!(at(0.4) <= 8.1, "{}", at(0.4));
+        assert_eq!(at(0.4), at(1.0));
         assert!(at(5.0) <= 8.1, "{}", at(5.0));
         assert!(at(1.2) < at(1.0));
     }

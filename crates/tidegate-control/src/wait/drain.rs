@@ -77,13 +77,15 @@ impl DrainRate {
         self.windows
     }
 
-    /// How long it takes until `units` more are dispatched; `None` while the rate is unknown.
+    /// How long it takes until `units` more are dispatched; `None` while no rate is known.
+    ///
+    /// `assumed` is taken for the rate until one was measured: limit over service time (Little's law), for instance.
     ///
     /// The spread is that of a Poisson process of this rate (the sum of k exponential gaps, approximated by a
     /// normal distribution).
     #[must_use]
-    pub fn predict(&self, units: u64) -> Option<Prediction> {
-        let rate = self.rate.filter(|rate| *rate > 0.0)?;
+    pub fn predict(&self, units: u64, assumed: Option<f64>) -> Option<Prediction> {
+        let rate = self.rate.or(assumed).filter(|rate| *rate > 0.0)?;
         let units = units as f64;
         let nanos = |units: f64| (units / rate * SECOND) as u64;
         Some(Prediction { p50: nanos(units), p90: nanos(units + Z90 * units.sqrt()) })
@@ -106,7 +108,7 @@ mod tests {
         let rate = drain.rate().unwrap();
         assert!((rate - 500.0).abs() < 1e-6, "{rate}");
         assert_eq!(drain.windows(), 10);
-        let prediction = drain.predict(100).unwrap();
+        let prediction = drain.predict(100, None).unwrap();
         assert_eq!(prediction.p50, 200 * MS);
         assert!(prediction.p90 > 220 * MS && prediction.p90 < 230 * MS, "{prediction:?}");
     }
@@ -117,7 +119,7 @@ mod tests {
         for dispatch in 1..=300 {
             drain.dispatched(dispatch * MS, 1);
         }
-        assert_eq!((drain.rate(), drain.predict(1)), (None, None));
+        assert_eq!((drain.rate(), drain.predict(1, None)), (None, None));
         drain.bound(0);
         drain.dispatched(MS, 29);
         drain.unbound();

@@ -152,7 +152,8 @@ impl Point {
         if width.is_nan() || width < NEAREST {
             return None;
         }
-        let useful = (self.useful.max(LEAST_OK) / low.useful.max(LEAST_OK)).ln();
+        // More at once never makes more of it useful: if it looks so, the low phase paid for something earlier.
+        let useful = (self.useful.max(LEAST_OK) / low.useful.max(LEAST_OK)).ln().min(0.0);
         let value = 1.0 + (useful - self.slower_than(low)) / width;
         if value.is_nan() {
             return None;

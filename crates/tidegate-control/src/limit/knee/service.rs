@@ -18,6 +18,8 @@ const LONGEST_MEMORY: f64 = 2.0;
 /// Squared coefficients of variation outside of this are taken for the nearest one inside: below, a phase would
 /// be too short to average the arrivals; above, it would never end.
 const SPREAD: (f64, f64) = (0.15, 20.0);
+/// Completions before which a spread is not estimated: the first to come back are the short ones.
+const EARLY: f64 = 50.0;
 /// A sample longer than this (seconds) is cut to it, so that sums of squares stay finite.
 const LONGEST: f64 = 1e6;
 /// A sample shorter than this (seconds) is raised to it, so that logarithms stay finite.
@@ -26,6 +28,7 @@ const SHORTEST: f64 = 1e-6;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Kind {
     share: f64,
+    count: f64,
     mean: f64,
     square: f64,
 }
@@ -34,6 +37,7 @@ struct Kind {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Service {
     kinds: [Kind; KINDS],
+    count: f64,
     mean: f64,
     slow_mean: f64,
     slow_square: f64,
@@ -41,6 +45,11 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// Are the first samples still coming in, which are the short ones?
+    pub(super) fn is_early(&self) -> bool {
+        self.count < EARLY
+    }
+
     /// Nanoseconds as the seconds all estimates are made in.
     pub(super) fn seconds(nanos: u64) -> f64 {
         (nanos as f64 / 1e9).clamp(SHORTEST, LONGEST)
@@ -48,25 +57,25 @@ impl Service {
 
     /// One completion of `kind` that took `seconds`.
     pub(super) fn add(&mut self, kind: u8, seconds: f64) {
-        if self.mean <= 0.0 {
-            self.mean = seconds;
-            self.slow_mean = seconds;
-            self.slow_square = 2.0 * seconds * seconds; // as an exponential time has it
-        }
-        self.mean += MEAN_GAIN * (seconds - self.mean);
-        self.slow_mean += MEMORY_GAIN * (seconds - self.slow_mean);
-        self.slow_square += MEMORY_GAIN * (seconds * seconds - self.slow_square);
+        // The first samples are averaged evenly: one of them must not stand for all.
+        self.count = (self.count + 1.0).min(1e6);
+        let gain = |gain: f64| (1.0 / self.count).max(gain);
+        self.mean += gain(MEAN_GAIN) * (seconds - self.mean);
+        let slow = gain(MEMORY_GAIN);
+        self.slow_mean += slow * (seconds - self.slow_mean);
+        self.slow_square += slow * (seconds * seconds - self.slow_square);
         for kind in &mut self.kinds {
             kind.share *= MIX_KEEP;
         }
         if let Some(kind) = self.kinds.get_mut(usize::from(kind).min(KINDS - 1)) {
             kind.share += 1.0 - MIX_KEEP;
-            if kind.mean <= 0.0 {
-                kind.mean = seconds;
-                kind.square = 2.0 * seconds * seconds;
-            }
-            kind.mean += KIND_GAIN * (seconds - kind.mean);
-            kind.square += KIND_GAIN * (seconds * seconds - kind.square);
+            kind.count = (kind.count + 1.0).min(1e6);
+            let gain = (1.0 / kind.count).max(KIND_GAIN);
+            kind.mean += gain * (seconds - kind.mean);
+            kind.square += gain * (seconds * seconds - kind.square);
+        }
+        if self.count < EARLY {
+            return;
         }
         let (mut shares, mut means, mut variances) = (0.0, 0.0, 0.0);
         for kind in &self.kinds {

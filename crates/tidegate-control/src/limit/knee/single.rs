@@ -77,6 +77,7 @@ pub(super) struct Single {
     pub(super) phase: Phase,
     limit: u64,
     switched: u64,
+    drained: Option<u64>,
     tally: Option<Tally>,
     heard: u64,
     pub(super) service: Service,
@@ -91,14 +92,14 @@ pub(super) struct Single {
     pub(super) throughput: Option<f64>,
     pub(super) elasticity: Option<f64>,
     pub(super) score: f64,
-    pub(super) saturated: u32,
+    pub(super) falling: f64,
     pub(super) known_until: u64,
     pub(super) snooze_until: u64,
     pub(super) snooze: u64,
     /// The search began without anybody being held back.
     pub(super) guarding: bool,
-    /// The first settlement since the limit began to bind has not come yet.
-    pub(super) searching: bool,
+    /// Less than the base of this search has been tried, and was worse.
+    pub(super) verified: bool,
 }
 
 impl Single {
@@ -110,6 +111,7 @@ impl Single {
             phase: Phase::Idle,
             limit: 1,
             switched: 0,
+            drained: None,
             tally: None,
             heard: 0,
             service: Service::default(),
@@ -122,12 +124,12 @@ impl Single {
             throughput: None,
             elasticity: None,
             score: 0.0,
-            saturated: 0,
+            falling: 0.0,
             known_until: 0,
             snooze_until: 0,
             snooze: 0,
             guarding: false,
-            searching: false,
+            verified: false,
         };
         single.limit = bounds.clamp(single.estimate.round()) as u64;
         single
@@ -138,7 +140,7 @@ impl Single {
     }
 
     pub(super) fn is_searching(&self) -> bool {
-        self.searching || matches!(self.phase, Phase::Base | Phase::Up | Phase::Down)
+        matches!(self.phase, Phase::Base | Phase::Up)
     }
 
     pub(super) fn on_sample(&mut self, sample: &Sample) -> u64 {
@@ -195,6 +197,7 @@ impl Single {
     pub(super) fn enter(&mut self, at: &View, phase: Phase) {
         self.phase = phase;
         self.switched = at.now;
+        self.drained = None;
         self.tally = None;
         self.estimate = self.bounds.clamp(self.estimate);
         let middle = self.estimate.round();
@@ -215,10 +218,15 @@ impl Single {
             return;
         }
         let Some(tally) = &self.tally else {
-            let waited = at.now.saturating_sub(self.switched) as f64 / 1e9;
-            let settled = at.in_flight.saturating_sub(leaving) <= self.limit
-                && waited >= self.service.memory().min(SETTLE);
-            if settled || waited > UNSETTLED + 3.0 * self.service.mean() {
+            // What is above the new limit must leave first, and then what was admitted beside it: it was slowed
+            // down by the old limit.
+            if at.in_flight.saturating_sub(leaving) <= self.limit {
+                self.drained.get_or_insert(at.now);
+            }
+            let since = |then: u64| at.now.saturating_sub(then) as f64 / 1e9;
+            let settled = self.drained.is_some_and(|then| since(then) >= self.service.memory().min(SETTLE))
+                && !self.service.is_early();
+            if settled || since(self.switched) > UNSETTLED + 3.0 * self.service.mean() {
                 self.tally = Some(Tally::begin(at));
             }
             return;

@@ -10,20 +10,30 @@ const SECOND: u64 = 1_000_000_000;
 const CALM: f64 = 0.3;
 /// … and over which it says "saturated" (twice the floor). Between the two, ask the steady pair.
 const INFLATED: f64 = 0.7;
+/// … and over which evidence from the pairs is believed.
+const CROWDED: f64 = 0.5;
+/// What the estimate is multiplied by then: more would make the next pair the one that loses throughput.
+const HASTE: f64 = 0.85;
+/// Narrowest and widest step down. Narrower than this the verdict takes longer than a wider step costs.
+const JUMP: (f64, f64) = (0.5, 7.0);
+/// Width of the step down that verifies a search which never went up.
+const VERIFY: f64 = 0.7;
 /// Where the passive guard wakes.
 const GUARD: f64 = 0.6;
 /// A knee that was measured is believed for this long.
 const KNOWN: u64 = 20 * SECOND;
 /// The price: one percent more concurrency must buy this much throughput.
-const PRICE: f64 = 0.15;
+const PRICE: f64 = 0.05;
 /// Steady gain where the verdict has no error.
 const GAIN: f64 = 0.7;
 /// Elasticity that means "more is done with more" while searching up; `e > .5` overshot twice as far.
 const GROWS: f64 = 0.8;
 /// The same since the search began: several steps of 0.85 each are a knee too.
 const GREW: f64 = 0.6;
-/// Elasticity under which less was as good, and over which it was not.
-const AS_GOOD: f64 = 0.35;
+/// ln of the throughput lost with less, under which less was as good: a wide step may leap over the knee, and its
+/// elasticity is small all the same.
+const AS_GOOD: f64 = 0.14;
+/// Elasticity over which less was worse.
 const WORSE: f64 = 0.7;
 /// Evidence (in standard errors) that the knee is higher, after which the search begins anew.
 const CONVINCED: f64 = 2.0;
@@ -31,7 +41,6 @@ const CONVINCED: f64 = 2.0;
 impl Single {
     /// The limit holds somebody back and nothing is being measured.
     pub(super) fn begin_search(&mut self, at: &View) {
-        self.searching = true;
         let inflation = self.floor.inflation();
         if (inflation < CALM && at.now > self.known_until) || inflation > INFLATED || self.known_until == 0 {
             self.search_up(at, None);
@@ -51,7 +60,7 @@ impl Single {
         if crowded && at.now > self.snooze_until {
             self.guarding = true;
             self.estimate = window.concurrency;
-            self.width = DOUBLING;
+            self.width = self.jump();
             self.previous = Some(window.taken_as_bound());
             self.enter(at, Phase::Down);
         }
@@ -96,13 +105,17 @@ impl Single {
         self.base = Some(point);
         let inflation = self.floor.inflation();
         if inflation > INFLATED {
-            // As BBR sizes its window: 1.5 times throughput × floor. Then verify.
             self.estimate = point.concurrency;
-            self.width = (inflation.exp() / 1.5 - 1.0).clamp(0.5, 7.0);
+            self.width = self.jump();
             self.enter(at, Phase::Down);
         } else {
             self.enter(at, Phase::Up);
         }
+    }
+
+    /// The width of a step down to 1.5 × throughput × floor, as BBR sizes its window: a guess, to be verified.
+    fn jump(&self) -> f64 {
+        (self.floor.inflation().exp() / 1.5 - 1.0).clamp(JUMP.0, JUMP.1)
     }
 
     fn after_up(&mut self, at: &View, point: Point) {
@@ -126,8 +139,24 @@ impl Single {
             self.enter(at, Phase::Up);
         } else {
             // Two straight lines, of slope 1 and 0 in ln X over ln n: where they meet is the knee.
-            self.estimate = between(&before, found, found.value.max(0.0)).min(point.concurrency);
-            self.settle_down(at);
+            let mut knee = between(&before, found, found.value.max(0.0));
+            let grown = before.concurrency > 1.2 * self.base.map_or(0.0, |base| base.concurrency);
+            match self.base.and_then(|base| point.elasticity_over(&base).map(|all| (base, all))) {
+                // The same from further away: the mean of both has half of the error.
+                Some((base, all)) if grown => {
+                    knee = (knee * between(&base, all, all.value.max(0.0))).sqrt();
+                }
+                _ => {}
+            }
+            if grown || self.verified || at.now <= self.known_until {
+                self.estimate = knee.min(point.concurrency);
+                self.settle_down(at);
+            } else {
+                // Nothing grew, from the first step on: the search may have begun above the knee.
+                self.estimate = before.concurrency;
+                self.width = VERIFY;
+                self.enter(at, Phase::Down);
+            }
         }
     }
 
@@ -137,9 +166,9 @@ impl Single {
         }
         let Some(before) = self.previous else { return self.settle_down(at) };
         let Some(found) = self.found(&before, &point) else { return self.settle_down(at) };
-        if found.value < AS_GOOD {
+        if found.value * found.width < AS_GOOD {
             self.estimate = point.concurrency.max(1.0);
-            self.width = self.width.min(DOUBLING);
+            self.width = self.width.min(0.5);
             self.previous = Some(point);
             let lowest = self.limit() <= self.bounds.min.max(1);
             return if lowest { self.settle_down(at) } else { self.enter(at, Phase::Down) };
@@ -159,6 +188,7 @@ impl Single {
         } else {
             self.estimate = before.concurrency;
             self.search_up(at, Some(before));
+            self.verified = true;
         }
     }
 
@@ -201,7 +231,6 @@ impl Single {
             return self.rest(at);
         }
         let Some(high) = self.previous else { return self.settle_down(at) };
-        self.searching = false;
         let Some(found) = self.found(&high, &point) else { return self.enter(at, Phase::High) };
         let error = self.error_of(found, point.count);
         let gain = GAIN / (1.0 + (error / 0.5).powi(2));
@@ -211,16 +240,15 @@ impl Single {
         }
         let calm = if self.floor.inflation() < 0.1 { 0.5 } else { 0.0 };
         self.score = (self.score + (found.value - 0.45) / error.max(0.25) + calm).clamp(0.0, 4.0);
-        self.saturated = if found.value + error < 0.1 { self.saturated + 1 } else { 0 };
+        let falling = self.falling + (0.1 - found.value) / error.max(0.25);
+        self.falling = falling.clamp(0.0, 4.0);
+        if self.falling > CONVINCED && self.floor.inflation() > CROWDED {
+            self.falling = CONVINCED / 2.0;
+            self.estimate *= HASTE;
+        }
         if self.score > CONVINCED {
             self.score = 0.0;
             self.search_up(at, None);
-        } else if self.saturated >= 2 && self.floor.inflation() > INFLATED {
-            self.saturated = 0;
-            self.width = 0.4;
-            self.estimate = high.concurrency.max(1.0);
-            self.previous = Some(high);
-            self.enter(at, Phase::Down);
         } else {
             self.width = self.steady_width();
             self.previous = None;
@@ -237,7 +265,6 @@ impl Single {
     /// The limit holds nobody back: nothing can be learned about it.
     fn rest(&mut self, at: &View) {
         self.guarding = false;
-        self.searching = false;
         self.width = self.steady_width();
         self.enter(at, Phase::Idle);
     }
@@ -248,7 +275,7 @@ impl Single {
         self.base = None;
         self.previous = None;
         self.level = None;
-        self.saturated = 0;
+        self.falling = 0.0;
         self.guarding = false;
         self.enter(at, Phase::High);
     }
@@ -257,6 +284,7 @@ impl Single {
         self.width = DOUBLING;
         self.base = from;
         self.previous = from;
+        self.verified = false;
         self.enter(at, if from.is_some() { Phase::Up } else { Phase::Base });
     }
 }

@@ -40,6 +40,7 @@ pub(super) struct Gate {
     ticked: u64,
     line_stood: bool,
     refused: Option<u64>,
+    usual: f64,
 }
 
 impl Gate {
@@ -59,6 +60,7 @@ impl Gate {
             ticked: 0,
             line_stood: false,
             refused: None,
+            usual: 0.0,
         }
     }
 
@@ -68,6 +70,11 @@ impl Gate {
 
     pub(super) fn in_flight(&self) -> u64 {
         self.in_flight
+    }
+
+    /// Little's law, until a drain rate was measured.
+    fn assumed(&self) -> Option<f64> {
+        (self.usual > 0.0).then(|| self.limit as f64 / self.usual)
     }
 
     fn view(&self) -> View {
@@ -94,7 +101,7 @@ impl Gate {
             return Answer::Waits;
         }
         let budget = self.patience.min(self.door.budget());
-        let wait = self.drain.predict(self.queue.len() as u64 + 1).map_or(0, |wait| wait.p50);
+        let wait = self.drain.predict(self.queue.len() as u64 + 1, self.assumed()).map_or(0, |wait| wait.p50);
         let answer = if self.queue.len() >= CAPACITY || wait > budget {
             Answer::Refused
         } else {
@@ -133,6 +140,8 @@ impl Gate {
             in_time,
             kind,
         };
+        let seconds = sample.elapsed as f64 / 1e9;
+        self.usual += if self.usual > 0.0 { 0.02 * (seconds - self.usual) } else { seconds };
         self.limit = self.algorithm.on_sample(&sample);
         self.in_flight -= 1;
     }
@@ -144,7 +153,12 @@ impl Gate {
             let view = self.view();
             self.limit = self.algorithm.on_tick(&view);
             self.queue.retain(|waiting| waiting.expires > self.now);
-            self.door.tick(self.now, self.drain.rate(), self.limit, self.algorithm.is_searching());
+            self.door.tick(
+                self.now,
+                self.drain.rate().or(self.assumed()),
+                self.limit,
+                self.algorithm.is_searching(),
+            );
         }
         while self.in_flight < self.limit {
             let Some(waiting) = self.queue.pop_front() else { break };

@@ -63,7 +63,12 @@ fn every_scenario_keeps_its_goodput() {
             mean(seen, |seen| seen.in_flight),
         );
         if !only.is_empty() {
-            println!("{:?}", seen.iter().map(|s| (s.goodput * 1000.0) as u64).collect::<Vec<_>>());
+            println!(
+                "{:?}",
+                seen.iter()
+                    .map(|s| (s.seed, (s.goodput * 1000.0) as u64, s.p99 as u64, s.limit as u64))
+                    .collect::<Vec<_>>()
+            );
         }
         if goodput < scenario.least {
             missed.push(format!("{}: {goodput:.4}", scenario.name));

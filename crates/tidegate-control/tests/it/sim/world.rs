@@ -32,6 +32,7 @@ struct Request {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// Answers in time inside the window, over the lesser of what was offered and what the origin can do.
+    pub(super) seed: u64,
     pub(super) goodput: f64,
     pub(super) p50: f64,
     pub(super) p99: f64,
@@ -53,6 +54,7 @@ struct World<'a> {
     out: Vec<usize>,
     latencies: Vec<u32>,
     good: u64,
+    seed: u64,
 }
 
 /// Runs `scenario` once.
@@ -79,6 +81,7 @@ pub(super) fn run(scenario: &Scenario, seed: u64, trace: bool) -> Seen {
         out: Vec::new(),
         latencies: Vec::new(),
         good: 0,
+        seed,
     };
     world.run(trace)
 }
@@ -124,7 +127,13 @@ impl World<'_> {
                     }
                     if trace && self.now / 100_000_000 > told {
                         told = self.now / 100_000_000;
-                        println!("{:6.2} {}", self.seconds(), self.gates[0].describe());
+                        println!(
+                            "{:6.2} {} drain {} {}",
+                            self.seconds(),
+                            self.good,
+                            self.busy,
+                            self.gates[0].describe()
+                        );
                     }
                 }
             }
@@ -135,6 +144,7 @@ impl World<'_> {
             self.latencies.get(place).map_or(f64::NAN, |micros| f64::from(*micros) / 1e3)
         };
         Seen {
+            seed: self.seed,
             goodput: self.good as f64 / ideal,
             p50: quantile(0.5),
             p99: quantile(0.99),
