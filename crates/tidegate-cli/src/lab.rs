@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use tidegate_lab::load::{self, Arrivals, LoadSettings};
+use tidegate_lab::load::{self, Arrivals, Crowd, LoadSettings, Retry};
 use tidegate_lab::origin::{Origin, OriginSettings};
 use tidegate_lab::spec::{Distribution, Leave, Rate, duration};
 
@@ -43,13 +43,18 @@ pub(crate) struct OriginArguments {
 pub(crate) struct LoadArguments {
     /// Where to send: http://HOST:PORT/PATH
     target: http::Uri,
-    /// Arrivals per second, also in steps: 250,5s:2500,10s:400
+    /// Arrivals per second, also in steps: 250,5s:2500,10s:0,12s:400
     #[arg(long, default_value = "100")]
     rate: Rate,
     /// How arrivals follow each other
     #[arg(long, value_enum, default_value = "poisson")]
     arrivals: ArrivalsArgument,
-    /// How long arrivals go on
+    /// A closed loop instead: so many clients, each sending when it has its answer. With twice as many as the
+    /// service has workers it measures what the service can carry
+    #[arg(long, value_name = "CLIENTS", conflicts_with_all = ["rate", "arrivals"],
+          value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    closed: Option<u32>,
+    /// How long requests are sent
     #[arg(long, default_value = "10s", value_parser = duration)]
     duration: Duration,
     /// When a client gives up an attempt
@@ -64,7 +69,7 @@ pub(crate) struct LoadArguments {
     /// Attempts after the first
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     retries: u32,
-    /// When to retry: at once, or when the server said
+    /// When to retry: after 100 ms, or when the server said
     #[arg(long, value_enum, default_value = "naive")]
     retry: RetryArgument,
     /// Seed of the arrivals
@@ -81,10 +86,28 @@ enum ArrivalsArgument {
     Constant,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum RetryArgument {
     Naive,
     RetryAfter,
+}
+
+impl From<ArrivalsArgument> for Arrivals {
+    fn from(argument: ArrivalsArgument) -> Self {
+        match argument {
+            ArrivalsArgument::Poisson => Self::Poisson,
+            ArrivalsArgument::Constant => Self::Constant,
+        }
+    }
+}
+
+impl From<RetryArgument> for Retry {
+    fn from(argument: RetryArgument) -> Self {
+        match argument {
+            RetryArgument::Naive => Self::Naive,
+            RetryArgument::RetryAfter => Self::RetryAfter,
+        }
+    }
 }
 
 /// Runs one of the lab's commands; an error is a sentence for the person at the terminal.
@@ -110,7 +133,7 @@ async fn origin(arguments: OriginArguments) -> Result<(), String> {
     let address = origin.local_addr().map_err(|error| error.to_string())?;
     println!("listening on http://{address}/ (figures at /.lab/stats); Ctrl-C ends it");
     tokio::select! {
-        () = origin.serve() => Ok(()),
+        ended = origin.serve() => ended.map_err(|error| error.to_string()),
         ended = tokio::signal::ctrl_c() => ended.map_err(|error| error.to_string()),
     }
 }
@@ -118,17 +141,16 @@ async fn origin(arguments: OriginArguments) -> Result<(), String> {
 async fn send(arguments: LoadArguments) -> Result<(), String> {
     let settings = LoadSettings {
         target: arguments.target,
-        rate: arguments.rate,
-        arrivals: match arguments.arrivals {
-            ArrivalsArgument::Poisson => Arrivals::Poisson,
-            ArrivalsArgument::Constant => Arrivals::Constant,
+        crowd: match arguments.closed {
+            Some(clients) => Crowd::Closed { clients: clients as usize },
+            None => Crowd::Open { rate: arguments.rate, arrivals: arguments.arrivals.into() },
         },
         duration: arguments.duration,
         timeout: arguments.timeout,
         connections: arguments.connections as usize,
         leave: arguments.leave,
         retries: arguments.retries,
-        obey_retry_after: arguments.retry == RetryArgument::RetryAfter,
+        retry: arguments.retry.into(),
         seed: arguments.seed,
     };
     let report = load::run(settings).await.map_err(|error| error.to_string())?;

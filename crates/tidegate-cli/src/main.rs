@@ -1,41 +1,86 @@
 //! The one program, `tidegate`: arguments, wiring, exit codes.
 
+mod gateway;
 mod lab;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Overload protection for HTTP services.
+/// It keeps its pages from one moment of overload to the next smaller than the system's allocator does.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// Keeps an HTTP service serving under overload: finds how much it can carry, lets that much in, and tells everybody
+/// else when to come back.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate", version, arg_required_else_help = true)]
+#[command(
+    name = "tidegate",
+    version,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    run: gateway::Flags,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Protect a service (`tidegate <ORIGIN>` does the same)
+    Run(Box<gateway::Flags>),
+    /// Check a configuration file and print what holds, every default included
+    Check(gateway::Check),
     /// A fragile service and a load generator, to see what overload does
     #[command(subcommand)]
     Lab(lab::Lab),
 }
 
+/// What a command ends with if it does not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was said cannot be used: exit code 2, as for wrong arguments.
+    Configuration(String),
+    /// It could not be done: exit code 1.
+    Runtime(String),
+}
+
 fn main() -> ExitCode {
     // clap answers wrong arguments itself, with exit code 2.
-    let Command::Lab(lab) = Arguments::parse().command;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("tidegate: the runtime cannot start: {error}");
-            return ExitCode::FAILURE;
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        None => gateway::run(arguments.run),
+        Some(Command::Run(flags)) => gateway::run(*flags),
+        Some(Command::Check(check)) => gateway::check(&check),
+        Some(Command::Lab(lab)) => {
+            on_runtime(async { lab::run(lab).await.map_err(|error| error.to_string()) })
+                .and_then(|result| result.map_err(Failure::Runtime))
         }
     };
-    match runtime.block_on(lab::run(lab)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tidegate: {error}");
+        Err(Failure::Configuration(message)) => {
+            eprintln!("tidegate: {message}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Runtime(message)) => {
+            eprintln!("tidegate: {message}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs to the end on the one runtime of the process.
+fn on_runtime<F: Future>(work: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Runtime(format!("the runtime cannot start: {error}")))?;
+    let output = runtime.block_on(work);
+    // What still runs was cut off already; its threads are not waited for.
+    runtime.shutdown_background();
+    Ok(output)
 }

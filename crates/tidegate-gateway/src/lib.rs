@@ -1,7 +1,33 @@
-//! The parts of a gateway in front of an HTTP service.
+//! The gateway: a reverse proxy that finds out how much an HTTP service can carry and keeps it there.
 //!
-//! | Module | What it does |
+//! | Module | What it holds |
 //! |---|---|
-//! | [`classify`] | how urgent a request is, which kind of work it is, how long its client will wait |
+//! | [`listen`] | clients: HTTP/1, HTTP/2, TLS |
+//! | [`classify`] | what a request is: class, kind, deadline |
+//! | [`gateway`] | the way of a request through the door to the origin |
+//! | [`origin`] | the service behind: connections and exchanges |
+//! | [`relay`] | heads on their way, tunnels |
+//! | [`refuse`] | what a refused client is told |
+//! | [`observe`] | metrics, status, access log |
+//! | [`body`] | bytes from clients, and how slowly they may move |
+//! | [`tls`] | certificates |
+//! | [`config`] | one file, the same words as the flags |
+//! | [`admin`] | what operators ask |
+//!
+//! [`Running`] is all of it together.
 
+pub mod admin;
+pub mod body;
 pub mod classify;
+pub mod config;
+pub mod gateway;
+pub mod listen;
+pub mod observe;
+pub mod origin;
+pub mod refuse;
+pub mod relay;
+mod run;
+mod socket;
+pub mod tls;
+
+pub use run::{Running, StartError};

@@ -7,9 +7,11 @@
 //! | [`origin`] | a service with a few workers and a queue that keeps working for clients that left |
 //! | [`load`] | arrivals that do not wait for answers, the same for the same seed |
 //! | [`spec`] | durations, rates and distributions as people write them |
+//! | `clock` | nanoseconds, and waiting to a few microseconds |
 //! | `io` | tokio sockets as hyper wants them |
 //! | `random` | one seeded generator |
 
+mod clock;
 mod io;
 pub mod load;
 pub mod origin;

@@ -101,7 +101,7 @@ impl FromStr for Distribution {
     }
 }
 
-/// Arrivals per second over time: `250`, or in steps `250,5s:2500,10s:400`.
+/// Arrivals per second over time: `250`, or in steps `250,5s:2500,10s:0,12s:400`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rate {
     steps: Vec<(Duration, f64)>,
@@ -112,6 +112,27 @@ impl Rate {
     #[must_use]
     pub fn at(&self, at: Duration) -> f64 {
         self.steps.iter().rev().find(|(from, _)| *from <= at).map_or(0.0, |(_, rate)| *rate)
+    }
+
+    /// When, from `at` on, `arrivals` more are due: where the integral of the rate has grown by that much.
+    /// A gap that begins in a slow step is so not carried at its slow pace through the next one. `None` if
+    /// they never are, because the last step is idle.
+    pub(crate) fn after(&self, at: Duration, arrivals: f64) -> Option<Duration> {
+        let (mut at, mut left) = (at, arrivals);
+        loop {
+            let rate = self.at(at);
+            let step_ends = self.steps.iter().map(|(from, _)| *from).find(|from| *from > at);
+            match step_ends {
+                Some(end) if left >= rate * (end - at).as_secs_f64() => {
+                    left -= rate * (end - at).as_secs_f64();
+                    at = end;
+                }
+                None if rate <= 0.0 => return None,
+                _ => {
+                    return Duration::try_from_secs_f64(left / rate).ok().and_then(|gap| at.checked_add(gap));
+                }
+            }
+        }
     }
 }
 
@@ -125,18 +146,16 @@ impl FromStr for Rate {
                 Some((from, rate)) => (duration(from)?, rate),
                 None => (Duration::ZERO, part),
             };
-            let rate = rate
-                .trim()
-                .parse::<f64>()
-                .ok()
-                .filter(|rate| *rate > 0.0 && *rate <= 1e6)
-                .ok_or_else(|| {
-                    format!("`{part}` is not a rate: write arrivals per second, such as 250 or 250,5s:2500")
-                })?;
+            let rate = rate.trim().parse::<f64>().ok().filter(|rate| (0.0..=1e6).contains(rate)).ok_or_else(
+                || format!("`{part}` is not a rate: write arrivals per second, such as 250 or 250,5s:2500"),
+            )?;
             if steps.last().map_or(from > Duration::ZERO, |(last, _)| from <= *last) {
                 return Err(format!("`{text}`: the first rate has no time, the next ones rise: 250,5s:2500"));
             }
             steps.push((from, rate));
+        }
+        if steps.iter().all(|(_, rate)| *rate <= 0.0) {
+            return Err(format!("`{text}` sends nothing: let at least one step be above 0"));
         }
         Ok(Self { steps })
     }
@@ -183,9 +202,21 @@ mod tests {
         let rate: Rate = "250,5s:2500,10s:400".parse().unwrap();
         let at = |seconds| rate.at(Duration::from_secs(seconds));
         assert_eq!((at(0), at(4), at(5), at(30)), (250.0, 250.0, 2500.0, 400.0));
-        for wrong in ["", "0", "x", "5s:100", "100,5s:200,3s:100", "1,2"] {
+        assert_eq!("0,5s:100".parse::<Rate>().unwrap().at(Duration::from_secs(4)), 0.0, "idle at first");
+        for wrong in ["", "0", "0,5s:0", "-1", "nan", "x", "5s:100", "100,5s:200,3s:100", "1,2"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_gap_is_spent_across_steps() {
+        let rate: Rate = "1,10s:0,20s:100,30s:0".parse().unwrap();
+        let after = |at, arrivals| rate.after(Duration::from_secs_f64(at), arrivals);
+        assert_eq!(after(0.0, 2.0), Some(Duration::from_secs(2)));
+        // One from the slow step, none while idle, fifty at 100 a second.
+        assert_eq!(after(9.0, 51.0), Some(Duration::from_millis(20_500)));
+        assert_eq!((after(12.0, 1000.0), after(12.0, 1000.1), after(30.0, 0.1)), (None, None, None));
+        assert_eq!(after(12.0, 999.0), Some(Duration::from_millis(29_990)));
     }
 
     #[test]

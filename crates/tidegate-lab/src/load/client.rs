@@ -2,15 +2,26 @@
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
+use serde::Deserialize;
 use tokio::net::TcpStream;
 
+use crate::clock::date;
 use crate::io::Io;
+
+/// Bytes of a problem body that are kept to look for `retry_after_ms`; real ones have a few hundred.
+const LONGEST_PROBLEM: usize = 16 << 10;
+
+/// What a refusal's problem body may say.
+#[derive(Debug, Deserialize)]
+struct Problem {
+    retry_after_ms: Option<u64>,
+}
 
 type Connection = SendRequest<Empty<Bytes>>;
 
@@ -54,15 +65,21 @@ impl Client {
         let request = Request::get(&self.path).header(header::HOST, &self.host).body(Empty::new()).ok()?;
         let response = connection.send_request(request).await.ok()?;
         let (head, mut body) = response.into_parts();
+        let mut problem = Vec::new();
+        let keep = is_problem(&head.headers);
         while let Some(frame) = body.frame().await {
-            frame.ok()?;
+            let frame = frame.ok()?;
+            if let (true, Some(data)) = (keep, frame.data_ref()) {
+                let room = LONGEST_PROBLEM.saturating_sub(problem.len()).min(data.len());
+                problem.extend_from_slice(data.get(..room).unwrap_or_default());
+            }
         }
         if connection.ready().await.is_ok() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
         Some(match head.status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                Answer::Refused(retry_after(&head.headers))
+                Answer::Refused(come_back(&head.headers, &problem, date()))
             }
             status if status.is_success() => Answer::Ok,
             _ => Answer::Failed,
@@ -88,8 +105,60 @@ impl Client {
     }
 }
 
-/// `Retry-After` in seconds.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// When a refusal says to come back: `retry_after_ms` of its problem body (RFC 9457), which is the finer, else
+/// `Retry-After` (RFC 9110, section 10.2.3) in seconds or as a date.
+fn come_back(headers: &HeaderMap, problem: &[u8], now: SystemTime) -> Option<Duration> {
+    serde_json::from_slice::<Problem>(problem)
+        .ok()
+        .and_then(|problem| problem.retry_after_ms)
+        .map(Duration::from_millis)
+        .or_else(|| retry_after(headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim(), now))
+}
+
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    // A date that has passed means now.
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+fn is_problem(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/problem+json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_to_come_back_are_understood() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        let read = |retry: &'static str, problem: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(retry));
+            come_back(&headers, problem.as_bytes(), now)
+        };
+        assert_eq!(read("3", ""), Some(Duration::from_secs(3)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT", ""), Some(Duration::from_secs(7)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:00 GMT", ""), Some(Duration::ZERO), "it has passed");
+        assert_eq!(read("soon", ""), None);
+        assert_eq!(read("3", r#"{"title":"x","retry_after_ms":2134}"#), Some(Duration::from_millis(2134)));
+        assert_eq!(read("3", r#"{"title":"x"}"#), Some(Duration::from_secs(3)));
+        assert_eq!(read("3", r#"{"retry_after_ms":"#), Some(Duration::from_secs(3)), "cut off");
+        assert_eq!(come_back(&HeaderMap::new(), b"", now), None);
+    }
+
+    #[test]
+    fn only_problems_are_read() {
+        for (kind, expected) in
+            [("application/problem+json; charset=utf-8", true), ("application/json", false), ("", false)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+            assert_eq!(is_problem(&headers), expected, "{kind}");
+        }
+    }
 }

@@ -23,15 +23,33 @@ pub(crate) struct Due {
     pub(crate) leaves: Option<Duration>,
 }
 
+/// Who among the clients leaves early.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    leave: Option<Leave>,
+    random: Random,
+}
+
+impl Patience {
+    pub(crate) fn new(leave: Option<Leave>, seed: u64) -> Self {
+        Self { leave, random: Random::new(seed) }
+    }
+
+    /// When the next client leaves, counted from its request, if it is one of those.
+    pub(crate) fn next(&mut self) -> Option<Duration> {
+        self.leave.filter(|leave| self.random.unit() <= leave.share).map(|leave| leave.after)
+    }
+}
+
 /// The plan, one request after the other; takes no memory of its own.
 #[derive(Debug)]
 pub(crate) struct Plan {
     rate: Rate,
     arrivals: Arrivals,
-    leave: Option<Leave>,
     end: Duration,
     at: Duration,
     random: Random,
+    patience: Patience,
 }
 
 impl Plan {
@@ -42,7 +60,9 @@ impl Plan {
         end: Duration,
         seed: u64,
     ) -> Self {
-        Self { rate, arrivals, leave, end, at: Duration::ZERO, random: Random::new(seed) }
+        // Apart, so that who leaves does not change when others come.
+        let patience = Patience::new(leave, !seed);
+        Self { rate, arrivals, end, at: Duration::ZERO, random: Random::new(seed), patience }
     }
 }
 
@@ -54,9 +74,8 @@ impl Iterator for Plan {
             Arrivals::Poisson => self.random.exponential(),
             Arrivals::Constant => 1.0,
         };
-        self.at += Duration::from_secs_f64(gap / self.rate.at(self.at));
-        let leaves = self.leave.filter(|leave| self.random.unit() <= leave.share).map(|leave| leave.after);
-        (self.at < self.end).then_some(Due { at: self.at, leaves })
+        self.at = self.rate.after(self.at, gap)?;
+        (self.at < self.end).then(|| Due { at: self.at, leaves: self.patience.next() })
     }
 }
 
@@ -73,6 +92,22 @@ mod tests {
     fn the_same_seed_gives_the_same_arrivals() {
         assert_eq!(plan("100,5s:400", Arrivals::Poisson, 3), plan("100,5s:400", Arrivals::Poisson, 3));
         assert_ne!(plan("100", Arrivals::Poisson, 3), plan("100", Arrivals::Poisson, 4));
+    }
+
+    #[test]
+    fn every_step_gets_what_it_should_whatever_came_before() {
+        for seed in 1..=20 {
+            let dues = plan("2,5s:2000,10s:0,15s:500", Arrivals::Poisson, seed);
+            for (from, to, expected) in [(0, 5, 10.0), (5, 10, 10_000.0), (10, 15, 0.0), (15, 20, 2500.0)] {
+                let step = Duration::from_secs(from)..Duration::from_secs(to);
+                let came = dues.iter().filter(|due| step.contains(&due.at)).count() as f64;
+                let sigmas = (came - expected).abs() / f64::max(expected, 1e-9).sqrt();
+                assert!(sigmas <= 4.0, "seed {seed}, {from} s to {to} s: {came} for {expected}");
+            }
+            // The first second of the fast step as well: nothing is left over from the slow one.
+            let first = dues.iter().filter(|due| due.at.as_secs() == 5).count() as f64;
+            assert!((first - 2000.0).abs() <= 4.0 * 2000f64.sqrt(), "seed {seed}: {first}");
+        }
     }
 
     #[test]

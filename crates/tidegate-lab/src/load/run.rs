@@ -1,33 +1,36 @@
-//! Sends the plan.
+//! A run: what is sent, and what every request does.
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
 use tokio::net::lookup_host;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::client::{Answer, Client};
-use super::plan::{Arrivals, Due, Plan};
-use super::report::{Report, Tally};
+use super::pace;
+use super::plan::{Arrivals, Due};
+use super::report::{Report, Second, Tally};
+use crate::clock::Clock;
 use crate::spec::{Leave, Rate};
 
 /// Longest wait for a server's `Retry-After`.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Pause before a retry when the server said nothing, or is not listened to: what a program with a fixed pause
+/// in its retry loop does.
+pub const NAIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to send.
 #[derive(Clone, Debug)]
 pub struct LoadSettings {
     /// `http://host:port/path`.
     pub target: Uri,
-    /// Arrivals per second over time.
-    pub rate: Rate,
-    /// How arrivals follow each other.
-    pub arrivals: Arrivals,
-    /// How long arrivals go on.
+    /// Who sends.
+    pub crowd: Crowd,
+    /// How long new requests are sent.
     pub duration: Duration,
     /// When a client gives an attempt up.
     pub timeout: Duration,
@@ -37,10 +40,39 @@ pub struct LoadSettings {
     pub leave: Option<Leave>,
     /// Attempts after the first.
     pub retries: u32,
-    /// Come back when the server said, rather than at once.
-    pub obey_retry_after: bool,
+    /// When the next attempt comes.
+    pub retry: Retry,
     /// Seed of the arrivals.
     pub seed: u64,
+}
+
+/// Who sends, and when.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Crowd {
+    /// An open loop: arrivals that do not wait for answers.
+    Open {
+        /// Arrivals per second over time.
+        rate: Rate,
+        /// How they follow each other.
+        arrivals: Arrivals,
+    },
+    /// A closed loop: so many clients, each sending its next request when the last is answered. With a few
+    /// more than the service works on at once, it measures what the service can carry.
+    Closed {
+        /// How many.
+        clients: usize,
+    },
+}
+
+/// When the next attempt comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Retry {
+    /// After [`NAIVE_PAUSE`], whatever the server said.
+    Naive,
+    /// When the server said (a minute at most); after [`NAIVE_PAUSE`] where it said nothing.
+    RetryAfter,
 }
 
 /// A run could not begin.
@@ -71,39 +103,89 @@ impl std::error::Error for LoadError {}
 
 /// Sends the load and reports when every request has ended.
 ///
-/// Arrivals never wait for answers. Latency counts from the moment a request was due.
-///
 /// # Errors
 /// If the target cannot be used; what happens to requests is in the report.
 pub async fn run(settings: LoadSettings) -> Result<Report, LoadError> {
-    let client = Arc::new(client(&settings.target).await?);
-    let tally = Arc::new(Mutex::new(Tally::new().map_err(LoadError::Histogram)?));
-    let places = Arc::new(Semaphore::new(settings.connections));
-    let settle = |tally: &Mutex<Tally>, due: Due, answer, took, attempts| {
-        tally.lock().unwrap_or_else(PoisonError::into_inner).settle(due.at, answer, took, attempts);
-    };
-    let plan =
-        Plan::new(settings.rate.clone(), settings.arrivals, settings.leave, settings.duration, settings.seed);
-    let settings = Arc::new(settings);
-    let start = Instant::now();
-    for due in plan {
-        sleep_until(start + due.at).await;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            settle(&tally, due, Answer::Failed, Duration::ZERO, 0);
-            continue;
-        };
-        let (client, tally, settings) = (Arc::clone(&client), Arc::clone(&tally), Arc::clone(&settings));
-        tokio::spawn(async move {
-            let (answer, attempts) = attempt(&client, &settings, start + due.at, due.leaves).await;
-            settle(&tally, due, answer, (start + due.at).elapsed(), attempts);
-            drop(place);
-        });
+    Ok(Run::prepare(settings).await?.send().await)
+}
+
+/// A run that can be watched while it goes on.
+#[derive(Debug)]
+pub struct Run(Arc<Shared>);
+
+/// What the requests of a run have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: LoadSettings,
+    pub(super) clock: OnceLock<Clock>,
+    client: Client,
+    tally: Mutex<Tally>,
+}
+
+/// Reads a run's figures while it goes on.
+#[derive(Clone, Debug)]
+pub struct Live(Arc<Shared>);
+
+impl Live {
+    /// Second by second, what has ended so far.
+    #[must_use]
+    pub fn seconds(&self) -> Vec<Second> {
+        self.0.tally().seconds()
     }
-    // All places free: every request has ended.
-    let all = u32::try_from(settings.connections).unwrap_or(u32::MAX);
-    let _all = places.acquire_many(all).await;
-    let report = tally.lock().unwrap_or_else(PoisonError::into_inner).report();
-    Ok(report)
+}
+
+impl Run {
+    /// Finds the target; sends nothing yet.
+    ///
+    /// # Errors
+    /// If the target cannot be used.
+    pub async fn prepare(settings: LoadSettings) -> Result<Self, LoadError> {
+        let client = client(&settings.target).await?;
+        let tally = Mutex::new(Tally::new().map_err(LoadError::Histogram)?);
+        Ok(Self(Arc::new(Shared { settings, clock: OnceLock::new(), client, tally })))
+    }
+
+    /// A window onto the run.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        Live(Arc::clone(&self.0))
+    }
+
+    /// Sends the load and reports when every request has ended. Arrivals of an open loop never wait for
+    /// answers; latency counts from the moment a request was due. **Cancel safety:** dropped, it sends no
+    /// more; requests in flight end on their own.
+    pub async fn send(self) -> Report {
+        let Self(shared) = self;
+        match shared.settings.crowd {
+            Crowd::Open { .. } => pace::open(&shared).await,
+            Crowd::Closed { clients } => pace::closed(&shared, clients).await,
+        }
+        shared.tally().report()
+    }
+}
+
+impl Shared {
+    pub(super) fn clock(&self) -> Clock {
+        *self.clock.get_or_init(Clock::start)
+    }
+
+    /// One request of a client, with its retries.
+    pub(super) async fn request(&self, due: Due) {
+        let clock = self.clock();
+        let (answer, attempts) =
+            attempt(&self.client, &self.settings, clock.instant(due.at), due.leaves).await;
+        let took = Duration::from_nanos(clock.now()).saturating_sub(due.at);
+        self.tally().settle(due.at, answer, took, attempts);
+    }
+
+    /// One that could not be sent for want of a connection.
+    pub(super) fn unsent(&self, due: Due) {
+        self.tally().settle(due.at, Answer::Failed, Duration::ZERO, 0);
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn client(target: &Uri) -> Result<Client, LoadError> {
@@ -139,9 +221,11 @@ async fn attempt(
         if matches!(answer, Answer::Ok | Answer::Left) || attempts > u64::from(settings.retries) {
             return (answer, attempts);
         }
-        if let (Answer::Refused(Some(after)), true) = (answer, settings.obey_retry_after) {
-            sleep(after.min(LONGEST_RETRY_AFTER)).await;
-        }
+        sleep(match (answer, settings.retry) {
+            (Answer::Refused(Some(after)), Retry::RetryAfter) => after.min(LONGEST_RETRY_AFTER),
+            _ => NAIVE_PAUSE,
+        })
+        .await;
         begin = Instant::now();
     }
 }

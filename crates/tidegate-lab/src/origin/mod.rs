@@ -3,10 +3,12 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `workers` | the model of the workers: who is served when |
+//! | `floor` | the one thread that lets their time pass, to a few microseconds |
 //! | `server` | HTTP around it, and `/.lab/stats` and `/.lab/set` |
 
+mod floor;
 mod server;
 mod workers;
 
-pub use server::Origin;
+pub use server::{Origin, Watch};
 pub use workers::{OriginSettings, OriginStats};

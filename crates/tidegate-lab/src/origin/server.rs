@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -12,10 +12,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
-use super::workers::{OriginSettings, OriginStats, Workers};
+use super::floor::Floor;
+use super::workers::{OriginSettings, OriginStats};
 use crate::io::Io;
 use crate::spec;
 
@@ -26,23 +27,11 @@ const CONNECTIONS: usize = 20_000;
 /// The fragile origin, bound to its address.
 ///
 /// Every path is work for a worker, except `GET /.lab/stats` (JSON) and
-/// `POST /.lab/set?workers=5&mean=20ms&delay=1ms`, which change it while it runs.
+/// `POST /.lab/set?workers=5&mean=20ms&dist=fixed&delay=1ms`, which change it while it runs.
 #[derive(Debug)]
 pub struct Origin {
     listener: TcpListener,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    workers: Mutex<Workers>,
-    arrived: Notify,
-}
-
-impl Shared {
-    fn workers(&self) -> MutexGuard<'_, Workers> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    floor: Arc<Floor>,
 }
 
 impl Origin {
@@ -52,8 +41,7 @@ impl Origin {
     /// The system's, such as an address in use.
     pub async fn bind(address: SocketAddr, settings: OriginSettings) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        let shared = Shared { workers: Mutex::new(Workers::new(settings)), arrived: Notify::new() };
-        Ok(Self { listener, shared: Arc::new(shared) })
+        Ok(Self { listener, floor: Arc::new(Floor::new(settings)) })
     }
 
     /// Where it listens.
@@ -65,16 +53,37 @@ impl Origin {
     }
 
     /// Serves until the future is dropped. At the bound of connections, new ones wait in the backlog.
-    pub async fn serve(self) {
-        let Self { listener, shared } = self;
-        tokio::select! {
-            () = accept(listener, Arc::clone(&shared)) => {}
-            () = drive(&shared) => {}
-        }
+    ///
+    /// # Errors
+    /// The system's, if the workers' thread cannot start.
+    pub async fn serve(self) -> io::Result<()> {
+        let Self { listener, floor } = self;
+        let _open = Floor::open(&floor)?;
+        accept(listener, floor).await;
+        Ok(())
+    }
+
+    /// What it has done, for a program that runs it in its own process: asks without HTTP, also after
+    /// [`serve`](Self::serve) has taken the origin.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.floor))
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+/// Reads an origin's figures.
+#[derive(Clone, Debug)]
+pub struct Watch(Arc<Floor>);
+
+impl Watch {
+    /// The figures now.
+    #[must_use]
+    pub fn stats(&self) -> OriginStats {
+        self.0.stats()
+    }
+}
+
+async fn accept(listener: TcpListener, floor: Arc<Floor>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -84,9 +93,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let shared = Arc::clone(&shared);
+        let floor = Arc::clone(&floor);
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, &shared));
+            let service = service_fn(|request| answer(request, &floor));
             // A connection that breaks is a client that left; the workers count it.
             let _ = http1::Builder::new().serve_connection(Io(stream), service).await;
             drop(place);
@@ -94,46 +103,24 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// Lets the workers' time pass.
-async fn drive(shared: &Shared) {
-    loop {
-        let arrived = shared.arrived.notified();
-        let next = shared.workers().advance(Instant::now());
-        match next {
-            Some(next) => tokio::select! { () = sleep_until(next) => {} () = arrived => {} },
-            None => arrived.await,
-        }
-    }
-}
-
-async fn answer(request: Request<Incoming>, shared: &Shared) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, floor: &Floor) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/.lab/stats") => {
-            let stats: OriginStats = {
-                let mut workers = shared.workers();
-                workers.advance(Instant::now());
-                workers.stats()
-            };
-            (StatusCode::OK, serde_json::to_vec(&stats).unwrap_or_default().into())
+            (StatusCode::OK, serde_json::to_vec(&floor.stats()).unwrap_or_default().into())
         }
-        (&Method::POST, "/.lab/set") => match set(request.uri(), shared) {
+        (&Method::POST, "/.lab/set") => match set(request.uri(), floor) {
             Ok(()) => (StatusCode::OK, Bytes::from_static(b"changed\n")),
             Err(wrong) => (StatusCode::BAD_REQUEST, (wrong + "\n").into()),
         },
-        _ => work(shared).await,
+        _ => work(floor).await,
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     Ok(response)
 }
 
-async fn work(shared: &Shared) -> (StatusCode, Bytes) {
-    let delay = shared.workers().settings.delay;
-    if !delay.is_zero() {
-        sleep(delay).await;
-    }
-    let answer = shared.workers().arrive(Instant::now());
-    shared.arrived.notify_one();
+async fn work(floor: &Floor) -> (StatusCode, Bytes) {
+    let answer = floor.arrive();
     let done = match answer {
         Some(done) => done.await.is_ok(),
         None => false,
@@ -145,9 +132,8 @@ async fn work(shared: &Shared) -> (StatusCode, Bytes) {
     }
 }
 
-fn set(uri: &Uri, shared: &Shared) -> Result<(), String> {
-    let mut workers = shared.workers();
-    let mut settings = workers.settings;
+fn set(uri: &Uri, floor: &Floor) -> Result<(), String> {
+    let mut settings = floor.settings();
     for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("workers", number)) => {
@@ -158,12 +144,11 @@ fn set(uri: &Uri, shared: &Shared) -> Result<(), String> {
                     .ok_or_else(|| format!("workers={number}: give a number from 1 to 1000000"))?;
             }
             Some(("mean", time)) => settings.mean = spec::duration(time)?,
+            Some(("dist", distribution)) => settings.distribution = distribution.parse()?,
             Some(("delay", time)) => settings.delay = spec::duration(time)?,
-            _ => return Err(format!("`{pair}` cannot be set: use workers=, mean= or delay=")),
+            _ => return Err(format!("`{pair}` cannot be set: use workers=, mean=, dist= or delay=")),
         }
     }
-    workers.settings = settings;
-    drop(workers);
-    shared.arrived.notify_one();
+    floor.set(settings);
     Ok(())
 }

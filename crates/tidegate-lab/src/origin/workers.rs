@@ -1,16 +1,17 @@
 //! The workers: each request takes one for its service time, in the order of arrival.
 //!
-//! A worker that finishes takes the next request at the moment it *was due* to finish, not when a timer got
-//! round to saying so: a late timer delays one answer and never costs capacity.
+//! A worker that finishes takes the next request at the moment it *was due* to finish, not when a thread got
+//! round to saying so: a late thread delays one answer and never costs capacity while requests wait. Pure: the
+//! time, in nanoseconds since the start, is an argument.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
+use crate::clock::nanos;
 use crate::random::Random;
 use crate::spec::Distribution;
 
@@ -27,7 +28,8 @@ pub struct OriginSettings {
     pub mean: Duration,
     /// How these times scatter.
     pub distribution: Distribution,
-    /// Time that passes before a request reaches the queue, without taking a worker.
+    /// Time that passes before a request reaches the queue, without taking a worker. A client that leaves
+    /// meanwhile reaches it all the same.
     pub delay: Duration,
     /// Seed of the service times.
     pub seed: u64,
@@ -46,7 +48,7 @@ impl Default for OriginSettings {
     }
 }
 
-/// What the origin has done. Times are nanoseconds of worker time.
+/// What the origin has done. Times are nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OriginStats {
@@ -62,112 +64,148 @@ pub struct OriginStats {
     pub busy_ns: u64,
     /// Worker time of requests whose client had left before the work began.
     pub gone_ns: u64,
+    /// Time since the origin began to serve.
+    pub elapsed_ns: u64,
+    /// Requests within their delay now.
+    pub delayed: u64,
     /// Requests that wait for a worker now.
     pub waiting: u64,
     /// Requests worked on now.
     pub working: u64,
-    /// Most requests inside at once, waiting or worked on.
+    /// Most requests inside at once: delayed, waiting or worked on.
     pub peak: u64,
 }
 
+/// Something in a heap, ordered by its time and, within it, by its number: the earliest comes out first.
 #[derive(Debug)]
-struct Job {
-    arrived: Instant,
-    done: oneshot::Sender<()>,
-}
-
-/// A job in a worker's hands, ordered by its end.
-#[derive(Debug)]
-struct Running {
-    end: Instant,
+struct Timed<T> {
+    at: u64,
     number: u64,
-    done: oneshot::Sender<()>,
+    what: T,
 }
 
-impl PartialEq for Running {
+impl<T> PartialEq for Timed<T> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
-impl Eq for Running {}
-impl PartialOrd for Running {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+impl<T> Eq for Timed<T> {}
+impl<T> PartialOrd for Timed<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for Running {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.end, self.number).cmp(&(other.end, other.number))
+impl<T> Ord for Timed<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number)).reverse()
     }
 }
+
+/// Whom to tell that a request is done.
+type Done = oneshot::Sender<()>;
 
 /// The queue and the workers.
 #[derive(Debug)]
 pub(crate) struct Workers {
     pub(crate) settings: OriginSettings,
-    queue: VecDeque<Job>,
-    running: BinaryHeap<Reverse<Running>>,
+    delayed: BinaryHeap<Timed<Done>>,
+    queue: VecDeque<Done>,
+    running: BinaryHeap<Timed<Done>>,
     random: Random,
-    started: u64,
+    numbered: u64,
     stats: OriginStats,
 }
 
 impl Workers {
     pub(crate) fn new(settings: OriginSettings) -> Self {
-        let random = Random::new(settings.seed);
-        let (queue, running) = (VecDeque::new(), BinaryHeap::new());
-        Self { settings, queue, running, random, started: 0, stats: OriginStats::default() }
+        Self {
+            settings,
+            delayed: BinaryHeap::new(),
+            queue: VecDeque::new(),
+            running: BinaryHeap::new(),
+            random: Random::new(settings.seed),
+            numbered: 0,
+            stats: OriginStats::default(),
+        }
     }
 
     /// A request comes; the receiver resolves when it is done. Dropping it changes nothing: the work is done
     /// all the same. `None` if the queue has reached its bound.
-    pub(crate) fn arrive(&mut self, now: Instant) -> Option<oneshot::Receiver<()>> {
+    pub(crate) fn arrive(&mut self, now: u64) -> Option<oneshot::Receiver<()>> {
         self.advance(now);
         self.stats.arrived += 1;
-        if self.queue.len() >= LONGEST_QUEUE {
+        if self.delayed.len() + self.queue.len() >= LONGEST_QUEUE {
             self.stats.refused += 1;
             return None;
         }
         let (done, receiver) = oneshot::channel();
-        self.queue.push_back(Job { arrived: now, done });
-        self.start(now);
-        let inside = (self.queue.len() + self.running.len()) as u64;
+        if self.settings.delay.is_zero() {
+            self.queue.push_back(done);
+            self.start(now);
+        } else {
+            let number = self.number();
+            let at = now.saturating_add(nanos(self.settings.delay));
+            self.delayed.push(Timed { at, number, what: done });
+        }
+        let inside = (self.delayed.len() + self.queue.len() + self.running.len()) as u64;
         self.stats.peak = self.stats.peak.max(inside);
         Some(receiver)
     }
 
-    /// Finishes what is due by `now` and gives the workers their next requests. Returns when it has to be
-    /// called again.
-    pub(crate) fn advance(&mut self, now: Instant) -> Option<Instant> {
-        while self.running.peek().is_some_and(|Reverse(next)| next.end <= now) {
-            let Some(Reverse(Running { end, done, .. })) = self.running.pop() else { break };
-            match done.send(()) {
-                Ok(()) => self.stats.served += 1,
-                Err(()) => self.stats.served_gone += 1,
+    /// Lets everything happen that is due by `now`, in its order and at its own time.
+    pub(crate) fn advance(&mut self, now: u64) {
+        while let Some(at) = self.next().filter(|at| *at <= now) {
+            if self.running.peek().is_some_and(|first| first.at == at) {
+                self.finish();
+            } else if let Some(Timed { what, .. }) = self.delayed.pop() {
+                self.queue.push_back(what);
             }
-            self.start(end);
+            self.start(at);
         }
+        // More workers may have been set than were there when the last one finished.
         self.start(now);
-        self.running.peek().map(|Reverse(next)| next.end)
+        self.stats.elapsed_ns = now;
     }
 
-    fn start(&mut self, at: Instant) {
-        while self.running.len() < self.settings.workers {
-            let Some(Job { arrived, done }) = self.queue.pop_front() else { return };
-            let service = self.settings.distribution.draw(self.settings.mean, &mut self.random);
-            let nanos = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX);
-            self.stats.busy_ns = self.stats.busy_ns.saturating_add(nanos);
-            if done.is_closed() {
-                self.stats.gone_ns = self.stats.gone_ns.saturating_add(nanos);
-            }
-            self.started += 1;
-            let end = at.max(arrived) + service;
-            self.running.push(Reverse(Running { end, number: self.started, done }));
-        }
+    /// When the next thing is due.
+    pub(crate) fn next(&self) -> Option<u64> {
+        let first = |heap: &BinaryHeap<Timed<Done>>| heap.peek().map(|first| first.at);
+        first(&self.running).into_iter().chain(first(&self.delayed)).min()
     }
 
     pub(crate) fn stats(&self) -> OriginStats {
-        OriginStats { waiting: self.queue.len() as u64, working: self.running.len() as u64, ..self.stats }
+        OriginStats {
+            delayed: self.delayed.len() as u64,
+            waiting: self.queue.len() as u64,
+            working: self.running.len() as u64,
+            ..self.stats
+        }
+    }
+
+    fn finish(&mut self) {
+        let Some(Timed { what, .. }) = self.running.pop() else { return };
+        match what.send(()) {
+            Ok(()) => self.stats.served += 1,
+            Err(()) => self.stats.served_gone += 1,
+        }
+    }
+
+    fn start(&mut self, now: u64) {
+        while self.running.len() < self.settings.workers {
+            let Some(done) = self.queue.pop_front() else { return };
+            let service = nanos(self.settings.distribution.draw(self.settings.mean, &mut self.random));
+            self.stats.busy_ns = self.stats.busy_ns.saturating_add(service);
+            if done.is_closed() {
+                self.stats.gone_ns = self.stats.gone_ns.saturating_add(service);
+            }
+            let number = self.number();
+            self.running.push(Timed { at: now.saturating_add(service), number, what: done });
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.numbered += 1;
+        self.numbered
     }
 }
 
@@ -180,41 +218,73 @@ mod tests {
         Workers::new(OriginSettings { workers, distribution, ..OriginSettings::default() })
     }
 
-    const MS: Duration = Duration::from_millis(1);
+    const MS: u64 = 1_000_000;
 
     #[test]
-    fn a_late_timer_costs_no_capacity() {
+    fn a_late_thread_costs_no_capacity() {
         let mut workers = fixed(2);
-        let start = Instant::now();
-        let answers: Vec<_> = (0..100).map(|_| workers.arrive(start).unwrap()).collect();
+        let answers: Vec<_> = (0..100).map(|_| workers.arrive(0).unwrap()).collect();
         // 100 requests of 20 ms on 2 workers take exactly a second, however rarely anybody looks.
-        workers.advance(start + 501 * MS);
+        workers.advance(501 * MS);
         assert_eq!(workers.stats().served, 50);
-        assert_eq!(workers.advance(start + 1000 * MS), None);
+        workers.advance(1000 * MS);
+        assert_eq!(workers.next(), None);
         assert_eq!((workers.stats().served, workers.stats().busy_ns), (100, 2_000_000_000));
         drop(answers);
     }
 
     #[test]
+    fn as_many_clients_as_workers_keep_all_of_them_busy() {
+        let mut workers = fixed(10);
+        let mut answers: Vec<_> = (0..10).map(|_| workers.arrive(0).unwrap()).collect();
+        // A closed loop that answers at once: whoever is told to be done at `now` asks again at `now`.
+        while let Some(now) = workers.next().filter(|now| *now < 10_000 * MS) {
+            workers.advance(now);
+            for answer in &mut answers {
+                if answer.try_recv().is_ok() {
+                    *answer = workers.arrive(now).unwrap();
+                }
+            }
+        }
+        let stats = workers.stats();
+        assert_eq!((stats.elapsed_ns, stats.served), (9_980 * MS, 4_990));
+        assert_eq!(stats.busy_ns, 10 * (stats.elapsed_ns + 20 * MS), "never idle");
+    }
+
+    #[test]
     fn work_for_clients_that_left_is_done_and_counted() {
         let mut workers = fixed(1);
-        let start = Instant::now();
-        let first = workers.arrive(start).unwrap();
-        drop(workers.arrive(start));
+        let first = workers.arrive(0).unwrap();
+        drop(workers.arrive(0));
         drop(first);
-        workers.advance(start + 40 * MS);
+        workers.advance(40 * MS);
         let stats = workers.stats();
         assert_eq!((stats.served, stats.served_gone, stats.peak), (0, 2, 2));
-        assert_eq!(stats.gone_ns, 20_000_000, "the first was already running when its client left");
+        assert_eq!(stats.gone_ns, 20 * MS, "the first was already running when its client left");
+    }
+
+    #[test]
+    fn a_delay_takes_no_worker_and_leaving_meanwhile_saves_no_work() {
+        let mut workers = fixed(1);
+        workers.settings.delay = Duration::from_millis(100);
+        let mut stays = workers.arrive(0).unwrap();
+        drop(workers.arrive(10 * MS));
+        workers.advance(99 * MS);
+        assert_eq!((workers.stats().delayed, workers.stats().working), (2, 0));
+        // Seen late, done at its time: 100 to 120 ms, then the one that left until 140 ms.
+        workers.advance(139 * MS);
+        assert!(stays.try_recv().is_ok());
+        assert_eq!((workers.next(), workers.stats().gone_ns), (Some(140 * MS), 20 * MS));
+        workers.advance(140 * MS);
+        assert_eq!((workers.stats().served, workers.stats().served_gone), (1, 1));
     }
 
     #[test]
     fn fewer_workers_take_effect_as_they_finish() {
         let mut workers = fixed(4);
-        let start = Instant::now();
-        let _answers: Vec<_> = (0..8).map(|_| workers.arrive(start).unwrap()).collect();
+        let _answers: Vec<_> = (0..8).map(|_| workers.arrive(0).unwrap()).collect();
         workers.settings.workers = 1;
-        workers.advance(start + 20 * MS);
+        workers.advance(20 * MS);
         assert_eq!((workers.stats().served, workers.stats().working), (4, 1));
     }
 }

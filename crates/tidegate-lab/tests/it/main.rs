@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tidegate_lab::load::{Arrivals, LoadSettings, Report, run};
+use tidegate_lab::load::{Arrivals, Crowd, LoadSettings, Report, Retry, Run, run};
 use tidegate_lab::origin::{Origin, OriginSettings};
 use tidegate_lab::spec::Distribution;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,17 +26,20 @@ fn quick() -> OriginSettings {
     }
 }
 
+fn constant(rate: &str) -> Crowd {
+    Crowd::Open { rate: rate.parse().unwrap(), arrivals: Arrivals::Constant }
+}
+
 fn load(address: SocketAddr) -> LoadSettings {
     LoadSettings {
         target: format!("http://{address}/").parse().unwrap(),
-        rate: "200".parse().unwrap(),
-        arrivals: Arrivals::Constant,
+        crowd: constant("200"),
         duration: Duration::from_secs(1),
         timeout: Duration::from_secs(20),
         connections: 500,
         leave: None,
         retries: 0,
-        obey_retry_after: false,
+        retry: Retry::Naive,
         seed: 1,
     }
 }
@@ -78,7 +81,7 @@ async fn the_origin_works_on_for_clients_that_left() {
     let one = OriginSettings { workers: 1, mean: Duration::from_millis(20), ..quick() };
     let address = origin(one).await;
     let leave = Some("100%@30ms".parse().unwrap());
-    let report = run(LoadSettings { leave, rate: "500".parse().unwrap(), ..load(address) }).await.unwrap();
+    let report = run(LoadSettings { leave, crowd: constant("500"), ..load(address) }).await.unwrap();
     assert_eq!(report.offered, ends(&report));
     assert!(report.left > 400, "{report:?}");
     // A worker of 20 ms has done 50 of 499 by then; all the others are work for nobody.
@@ -101,7 +104,7 @@ async fn requests_beyond_the_connections_are_failed_not_queued() {
 #[tokio::test]
 async fn failed_requests_are_retried_as_often_as_told() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let settings = LoadSettings { retries: 3, rate: "20".parse().unwrap(), ..load(closed) };
+    let settings = LoadSettings { retries: 3, crowd: constant("20"), ..load(closed) };
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.failed, report.attempts), (19, 19, 76));
 }
@@ -123,7 +126,7 @@ async fn refusals_are_told_apart_and_their_moment_is_obeyed() {
         }
     });
     let settings =
-        LoadSettings { rate: "10".parse().unwrap(), retries: 1, obey_retry_after: true, ..load(address) };
+        LoadSettings { crowd: constant("10"), retries: 1, retry: Retry::RetryAfter, ..load(address) };
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.refused, report.attempts), (9, 9, 18));
     assert!(report.refused_ms.p50 >= 1000.0, "waited the second it was told: {report:?}");
@@ -132,14 +135,44 @@ async fn refusals_are_told_apart_and_their_moment_is_obeyed() {
 #[tokio::test]
 async fn it_changes_while_it_runs_and_explains_mistakes() {
     let address = origin(quick()).await;
-    assert!(ask(address, "POST /.lab/set?workers=2&mean=5ms&delay=1ms").await.starts_with("HTTP/1.1 200"));
-    for (wrong, word) in
-        [("workers=0", "from 1"), ("mean=5", "unit"), ("speed=3", "workers=, mean= or delay=")]
-    {
+    assert!(
+        ask(address, "POST /.lab/set?workers=2&mean=5ms&dist=exp&delay=1ms")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    for (wrong, word) in [("workers=0", "from 1"), ("mean=5", "unit"), ("speed=3", "dist= or delay=")] {
         let answer = ask(address, &format!("POST /.lab/set?{wrong}")).await;
         assert!(answer.starts_with("HTTP/1.1 400") && answer.contains(word), "{answer}");
     }
     assert_eq!(ask(address, "GET /").await.lines().next(), Some("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn a_closed_loop_sends_no_more_than_it_has_clients() {
+    let address = origin(OriginSettings { workers: 2, ..quick() }).await;
+    let run =
+        Run::prepare(LoadSettings { crowd: Crowd::Closed { clients: 4 }, ..load(address) }).await.unwrap();
+    let live = run.live();
+    let report = run.send().await;
+    assert_eq!((report.offered, report.ok), (report.attempts, report.attempts));
+    assert_eq!(live.seconds(), report.seconds);
+    assert_eq!((stat(address, "served").await, stat(address, "peak").await), (report.ok, 4));
+    // No service time is lost or invented: what the workers gave is what the answers cost.
+    assert_eq!(stat(address, "busy_ns").await, report.ok * 1_000_000);
+    assert!(stat(address, "elapsed_ns").await * 2 >= stat(address, "busy_ns").await);
+}
+
+#[tokio::test]
+async fn clients_that_leave_during_the_delay_are_work_for_nobody() {
+    let delay = Duration::from_millis(300);
+    let address = origin(OriginSettings { workers: 1, delay, ..quick() }).await;
+    let leave = Some("100%@10ms".parse().unwrap());
+    let report = run(LoadSettings { leave, crowd: constant("20"), ..load(address) }).await.unwrap();
+    assert_eq!((report.offered, report.left), (19, 19));
+    while stat(address, "served_gone").await < 19 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(stat(address, "gone_ns").await, 19_000_000);
 }
 
 #[tokio::test]

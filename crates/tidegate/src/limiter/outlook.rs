@@ -106,7 +106,7 @@ impl Outlook {
     /// The wait until `units` are admitted; zero while the pace is unknown.
     pub(super) fn predict(&self, units: u64) -> WaitEstimate {
         let samples = self.drain.windows();
-        self.drain.predict(units).map_or_else(WaitEstimate::default, |prediction| WaitEstimate {
+        self.drain.predict(units, None).map_or_else(WaitEstimate::default, |prediction| WaitEstimate {
             expected: Duration::from_nanos(prediction.p50),
             upper: Duration::from_nanos(prediction.p90),
             samples,

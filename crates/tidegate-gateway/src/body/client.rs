@@ -1,0 +1,128 @@
+//! [`ClientBody`]: a request's body as it comes from a client.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{BoxError, Pace, PaceSettings};
+
+/// A request's body. Reads from the client only as much as is polled for: on HTTP/2, credit goes back when a
+/// frame has been handed on, not when it arrived.
+///
+/// Ends with [`TooSlow`](super::TooSlow) if the client sends slower than it must, unless
+/// [`without_pace`](Self::without_pace) was said.
+#[derive(Debug)]
+pub struct ClientBody {
+    source: Source,
+    pace: Option<Pace>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Http1(Incoming),
+    Http2 { stream: h2::RecvStream, lent: usize, data_ended: bool },
+}
+
+impl ClientBody {
+    /// A body without a byte.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { source: Source::Empty, pace: None }
+    }
+
+    pub(crate) fn http1(body: Incoming, pace: PaceSettings) -> Self {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        Self { source: Source::Http1(body), pace: Some(Pace::new(pace)) }
+    }
+
+    pub(crate) fn http2(stream: h2::RecvStream, pace: PaceSettings) -> Self {
+        if stream.is_end_stream() {
+            return Self::empty();
+        }
+        Self { source: Source::Http2 { stream, lent: 0, data_ended: false }, pace: Some(Pace::new(pace)) }
+    }
+
+    /// Lets the client pause as long as it likes: for streams in which silence is normal, such as gRPC.
+    pub fn without_pace(&mut self) {
+        self.pace = None;
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let polled = match &mut this.source {
+            Source::Empty => return Poll::Ready(None),
+            Source::Http1(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxError::from)))
+            }
+            Source::Http2 { stream, lent, data_ended } => poll_http2(stream, lent, data_ended, cx),
+        };
+        match (polled, &mut this.pace) {
+            (Poll::Ready(Some(Ok(frame))), Some(pace)) => {
+                pace.moved(frame.data_ref().map_or(0, |data| data.len() as u64))?;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            (Poll::Pending, Some(pace)) => {
+                let slow = ready!(pace.poll_stalled(cx));
+                Poll::Ready(Some(Err(slow.into())))
+            }
+            (polled, _) => polled,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Http1(body) => body.is_end_stream(),
+            Source::Http2 { stream, .. } => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Http1(body) => body.size_hint(),
+            Source::Http2 { .. } => SizeHint::default(),
+        }
+    }
+}
+
+fn poll_http2(
+    stream: &mut h2::RecvStream,
+    lent: &mut usize,
+    data_ended: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    let back = std::mem::take(lent);
+    if back > 0 {
+        stream.flow_control().release_capacity(back)?;
+    }
+    if !*data_ended {
+        match ready!(stream.poll_data(cx)) {
+            Some(Ok(data)) => {
+                *lent = data.len();
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+            None => *data_ended = true,
+        }
+    }
+    Poll::Ready(match ready!(stream.poll_trailers(cx)) {
+        Ok(Some(trailers)) => Some(Ok(Frame::trailers(trailers))),
+        Ok(None) => None,
+        Err(error) => Some(Err(error.into())),
+    })
+}

@@ -1,0 +1,303 @@
+//! [`Effective`]: what holds, defaults included.
+
+use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::gateway::{GatewaySettings, LimitChoice};
+use crate::listen::ListenSettings;
+use crate::observe::LogFormat;
+use crate::origin::{OriginAddress, OriginSettings};
+use crate::relay::TrustedPeers;
+use crate::tls;
+
+use super::file::{Config, ConfigProblem};
+use super::units::{LimitWord, LogWord, Size, Span};
+
+/// What holds, defaults included, checked as far as it can be without starting.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Effective {
+    /// The service behind.
+    pub origin: OriginAddress,
+    /// How it is spoken to.
+    pub origin_settings: OriginSettings,
+    /// What may be there, and what may wait.
+    pub gateway: GatewaySettings,
+    /// Where clients come.
+    pub listen: SocketAddr,
+    /// Their bounds.
+    pub listen_settings: ListenSettings,
+    /// Where operators look.
+    pub admin: SocketAddr,
+    /// Where an orchestrator asks.
+    pub probe: Option<SocketAddr>,
+    /// How long work may take to finish on shutdown.
+    pub drain: Duration,
+    /// How the access log is written, if at all.
+    pub access_log: Option<LogFormat>,
+    said: Config,
+}
+
+/// What an idle client connection takes: its task, hyper's state and the kernel's socket; measured.
+const IDLE_CONNECTION: u64 = 12 * 1024;
+/// What a busy one may take: hyper's read and write buffers and what the kernel may hold unsent.
+const BUSY_CONNECTION: u64 = 3 * 64 * 1024;
+/// What a request in the queue takes beside its body.
+const WAITING_REQUEST: u64 = 4 * 1024;
+/// What an exchange with the origin may take: buffers of both sides.
+const EXCHANGE: u64 = 2 * 64 * 1024;
+/// What an upgraded connection takes: a buffer each way.
+const STREAM: u64 = 2 * 16 * 1024;
+
+impl Effective {
+    /// Fills in defaults and checks.
+    ///
+    /// # Errors
+    /// With the word that is wrong and what to write instead.
+    pub fn new(said: Config) -> Result<Self, ConfigProblem> {
+        let origin = said
+            .origin
+            .as_deref()
+            .ok_or_else(|| {
+                ConfigProblem::new(
+                    "no origin: say which service to protect, such as tidegate http://127.0.0.1:9000",
+                )
+            })?
+            .parse::<OriginAddress>()
+            .map_err(|error| ConfigProblem::new(format!("origin: {error}")))?;
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let admin = said.admin.unwrap_or(loopback(9900));
+        if !admin.ip().is_loopback() {
+            return Err(ConfigProblem::new(format!(
+                "admin: {admin} can be reached from other machines, and the admin pages ask for no password; give a loopback address such as 127.0.0.1:9900, and use probe for an orchestrator's checks"
+            )));
+        }
+        let listen = said.listen.unwrap_or(loopback(8080));
+        Ok(Self {
+            origin,
+            origin_settings: origin_settings(&said),
+            gateway: gateway_settings(&said)?,
+            listen,
+            listen_settings: listen_settings(&said)?,
+            admin,
+            probe: said.probe,
+            drain: said.drain.map_or(Duration::from_secs(30), |drain| drain.0),
+            access_log: match said.access_log.unwrap_or(LogWord::Off) {
+                LogWord::Off => None,
+                LogWord::Json => Some(LogFormat::Json),
+                LogWord::Logfmt => Some(LogFormat::Logfmt),
+            },
+            said,
+        })
+    }
+
+    /// The configuration as TOML, every default stated, with the memory that it implies as a comment.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        let mut line = |key: &str, value: String| {
+            let _ = writeln!(text, "{key} = {value}");
+        };
+        let text_of = |value: &dyn std::fmt::Display| format!("{:?}", value.to_string());
+        let list = |values: &Option<Vec<String>>| format!("{:?}", values.clone().unwrap_or_default());
+        let span = |time: Duration| text_of(&Span(time));
+        line("origin", text_of(&self.origin));
+        line("listen", text_of(&self.listen));
+        line("admin", text_of(&self.admin));
+        if let Some(probe) = self.probe {
+            line("probe", text_of(&probe));
+        }
+        line(
+            "limit",
+            match self.gateway.limit {
+                LimitChoice::Fixed(limit) => limit.to_string(),
+                _ => "\"adaptive\"".to_owned(),
+            },
+        );
+        line("shared", (self.gateway.limit == LimitChoice::Shared).to_string());
+        line("bypass", list(&self.said.bypass));
+        line("max-wait", span(self.gateway.max_wait));
+        line("max-queue", self.gateway.max_queue.to_string());
+        line("max-queue-bytes", text_of(&Size(self.gateway.max_queue_bytes)));
+        line("client-timeout", span(self.gateway.client_timeout));
+        line("max-connections", self.listen_settings.max_connections.to_string());
+        line("max-streams", self.gateway.max_streams.to_string());
+        line("drain", span(self.drain));
+        for (key, file) in [("tls-cert", &self.said.tls_cert), ("tls-key", &self.said.tls_key)] {
+            if let Some(file) = file {
+                line(key, text_of(&file.display()));
+            }
+        }
+        line("origin-http2", self.origin_settings.http2.to_string());
+        line("connect-timeout", span(self.origin_settings.connect_timeout));
+        line("origin-timeout", span(self.origin_settings.head_timeout));
+        line("head-timeout", span(self.listen_settings.head_timeout));
+        line("idle-timeout", span(self.listen_settings.idle_timeout));
+        line("stall-timeout", span(self.listen_settings.pace.stall));
+        line("trusted-proxy", list(&self.said.trusted_proxy));
+        line("dry-run", self.gateway.dry_run.to_string());
+        line("access-log", text_of(&self.said.access_log.unwrap_or(LogWord::Off)));
+        let _ = write!(text, "{}", self.memory());
+        text
+    }
+
+    /// What the bounds add up to.
+    fn memory(&self) -> String {
+        let connections = self.listen_settings.max_connections;
+        let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
+        let idle = connections.saturating_mul(IDLE_CONNECTION);
+        let busy = connections.saturating_mul(BUSY_CONNECTION);
+        let waiting = self
+            .gateway
+            .max_queue
+            .saturating_mul(WAITING_REQUEST)
+            .saturating_add(self.gateway.max_queue_bytes);
+        let streams = self.gateway.max_streams.saturating_mul(STREAM);
+        let exchanges = match self.gateway.limit {
+            LimitChoice::Fixed(limit) => limit.saturating_mul(EXCHANGE),
+            // An adaptive limit follows the origin; a thousand at once is a large one.
+            _ => 1000 * EXCHANGE,
+        };
+        let worst = [busy, waiting, streams, exchanges]
+            .into_iter()
+            .fold(0, |sum: u64, part| sum.saturating_add(part));
+        format!(
+            "\n# Memory that these bounds imply, kernel buffers included:\n#   {} MiB with every connection open and idle\n#   {} MiB at worst: connections {} + queue {} + streams {} + exchanges {}\n",
+            mib(idle),
+            mib(worst),
+            mib(busy),
+            mib(waiting),
+            mib(streams),
+            mib(exchanges)
+        )
+    }
+}
+
+fn origin_settings(said: &Config) -> OriginSettings {
+    let mut settings =
+        OriginSettings { http2: said.origin_http2.unwrap_or(false), ..OriginSettings::default() };
+    if let Some(Span(limit)) = said.connect_timeout {
+        settings.connect_timeout = limit;
+    }
+    if let Some(Span(limit)) = said.origin_timeout {
+        settings.head_timeout = limit;
+        settings.body_timeout = limit;
+    }
+    settings
+}
+
+fn gateway_settings(said: &Config) -> Result<GatewaySettings, ConfigProblem> {
+    let default = GatewaySettings::default();
+    let bypass = said.bypass.clone().unwrap_or_default();
+    if let Some(path) = bypass.iter().find(|path| !path.starts_with('/')) {
+        return Err(ConfigProblem::new(format!(
+            "bypass: `{path}` is not a path: write one such as /healthz"
+        )));
+    }
+    let shared = said.shared.unwrap_or(false);
+    let limit = match said.limit.unwrap_or(LimitWord::Adaptive) {
+        LimitWord::Fixed(_) if shared => {
+            return Err(ConfigProblem::new(
+                "shared: a fixed limit is not found together; leave one of limit and shared out",
+            ));
+        }
+        LimitWord::Fixed(limit) => LimitChoice::Fixed(limit),
+        LimitWord::Adaptive if shared => LimitChoice::Shared,
+        LimitWord::Adaptive => LimitChoice::Adaptive,
+    };
+    let max_wait = said.max_wait.map_or(default.max_wait, |wait| wait.0);
+    let max_queue = said.max_queue.unwrap_or(default.max_queue);
+    if max_wait.is_zero() && max_queue > 0 {
+        return Err(ConfigProblem::new("max-wait: nobody may wait 0s; to have no queue write max-queue = 0"));
+    }
+    if max_queue > 1_000_000 {
+        return Err(ConfigProblem::new(
+            "max-queue: more than 1000000 requests would wait for minutes; give less",
+        ));
+    }
+    Ok(GatewaySettings {
+        limit,
+        max_wait,
+        max_queue,
+        max_queue_bytes: said.max_queue_bytes.map_or(default.max_queue_bytes, |size| size.0),
+        client_timeout: said.client_timeout.map_or(default.client_timeout, |timeout| timeout.0),
+        bypass,
+        max_streams: said.max_streams.unwrap_or(default.max_streams),
+        trusted_proxies: TrustedPeers::new(said.trusted_proxy.iter().flatten())
+            .map_err(|error| ConfigProblem::new(format!("trusted-proxy: {error}")))?,
+        dry_run: said.dry_run.unwrap_or(false),
+        ..default
+    })
+}
+
+fn listen_settings(said: &Config) -> Result<ListenSettings, ConfigProblem> {
+    let mut settings = ListenSettings::default();
+    if let Some(connections) = said.max_connections {
+        if connections == 0 {
+            return Err(ConfigProblem::new("max-connections: 0 would let nobody in; give at least 1"));
+        }
+        settings.max_connections = connections;
+    }
+    let set = |to: &mut Duration, said: Option<Span>| {
+        if let Some(Span(time)) = said {
+            *to = time;
+        }
+    };
+    set(&mut settings.head_timeout, said.head_timeout);
+    set(&mut settings.idle_timeout, said.idle_timeout);
+    set(&mut settings.pace.stall, said.stall_timeout);
+    settings.tls = match (&said.tls_cert, &said.tls_key) {
+        (None, None) => None,
+        (Some(certificates), Some(key)) => Some(
+            tls::server(certificates, key)
+                .map_err(|error| ConfigProblem::new(format!("tls-cert: {error}")))?,
+        ),
+        (Some(_), None) => return Err(ConfigProblem::new("tls-key: missing; tls-cert needs its key")),
+        (None, Some(_)) => {
+            return Err(ConfigProblem::new("tls-cert: missing; tls-key needs its certificate"));
+        }
+    };
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_described_means_the_same_when_read_again() {
+        let said = Config::parse(
+            "origin = 'unix:/run/app'\nlimit = 10\nmax-wait = '250ms'\nbypass = ['/healthz']\naccess-log = 'json'",
+        )
+        .unwrap();
+        let text = Effective::new(said).unwrap().describe();
+        assert!(text.contains("limit = 10\n") && text.contains("max-queue = 1024\n"), "{text}");
+        let again = Effective::new(Config::parse(&text).unwrap()).unwrap();
+        assert_eq!(again.describe(), text);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, parts) in [
+            ("", vec!["no origin", "tidegate http://"]),
+            ("origin = 'a'", vec!["origin:", "scheme is missing"]),
+            ("origin = 'http://a'\nlimt = 3", vec!["line 2", "unknown field `limt`", "limit"]),
+            ("origin = 'http://a'\nmax-wait = '5'", vec!["line 2", "not a duration"]),
+            ("origin = 'http://a'\nmax-queue = -1", vec!["line 2"]),
+            ("origin = 'http://a'\nadmin = '0.0.0.0:9900'", vec!["admin:", "probe"]),
+            ("origin = 'http://a'\nlimit = 0", vec!["not a limit"]),
+            ("origin = 'http://a'\nlimit = 1\nshared = true", vec!["shared:"]),
+            ("origin = 'http://a'\nbypass = ['x']", vec!["bypass:", "/healthz"]),
+            ("origin = 'http://a'\ntrusted-proxy = ['x']", vec!["trusted-proxy:", "10.0.0.0/8"]),
+            ("origin = 'http://a'\ntls-cert = 'x'", vec!["tls-key: missing"]),
+            ("origin = 'http://a'\ntls-cert = '/none'\ntls-key = '/none'", vec!["/none", "PEM"]),
+            ("origin = 'http://a'\nmax-wait = '0s'", vec!["max-queue = 0"]),
+        ] {
+            let problem = Config::parse(text).and_then(Effective::new).expect_err(text).to_string();
+            for part in parts {
+                assert!(problem.contains(part), "{text:?}: {problem}");
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Configuration: one file, the same words as the flags, every default stated.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `file` | [`Config`]: what was said, in a file or as flags |
+//! | `effective` | [`Effective`]: what holds, defaults included |
+//! | `units` | [`Span`], [`Size`], [`LimitWord`], [`LogWord`]: how values are written |
+
+mod effective;
+mod file;
+mod units;
+
+pub use effective::Effective;
+pub use file::{Config, ConfigProblem};
+pub use units::{LimitWord, LogWord, Size, Span, UnitError};

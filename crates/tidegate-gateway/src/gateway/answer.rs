@@ -1,0 +1,157 @@
+//! [`Answer`]: the body that a client gets, and when the permit behind it goes back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::{Body, Frame, SizeHint};
+use tidegate::{Limiter, Permit, Reason};
+use tidegate_control::sample::Outcome;
+use tokio::time::{Sleep, sleep};
+
+use crate::body::BoxError;
+use crate::origin::ReplyBody;
+
+use super::record::Record;
+
+/// A gRPC answer that goes on for longer than this is a stream, and leaves the limiter: a call is done within it,
+/// or is long enough that its rate says nothing about the origin's load.
+const STREAM_AFTER: Duration = Duration::from_secs(1);
+
+/// An answer's body: the gateway's own, or the origin's on its way.
+#[derive(Debug)]
+pub struct Answer(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Whole(Option<Bytes>),
+    Relay(Box<Relay>),
+}
+
+/// The origin's body, with what must be settled at its end.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) body: Option<ReplyBody>,
+    /// Goes back at the origin's end.
+    pub(super) permit: Option<Permit>,
+    pub(super) outcome: Outcome,
+    /// Held by an endless answer in the permit's place.
+    pub(super) stream: Option<Permit>,
+    /// Fires when a gRPC answer turns out to be a stream; with the count it then enters.
+    pub(super) becomes_stream: Option<(Pin<Box<Sleep>>, Limiter)>,
+    pub(super) record: Record,
+    pub(super) status: StatusCode,
+}
+
+impl Answer {
+    pub(super) fn whole(body: Bytes) -> Self {
+        Self(Inner::Whole(Some(body).filter(|body| !body.is_empty())))
+    }
+
+    /// Relays; settles at once if there is no byte to come.
+    pub(super) fn relay(mut relay: Relay) -> Self {
+        if relay.body.as_ref().is_none_or(Body::is_end_stream) {
+            relay.settle();
+            return Self::whole(Bytes::new());
+        }
+        Self(Inner::Relay(Box::new(relay)))
+    }
+}
+
+/// Watches for a gRPC answer that turns out to be a stream.
+pub(super) fn stream_watch(streams: &Limiter) -> (Pin<Box<Sleep>>, Limiter) {
+    (Box::pin(sleep(STREAM_AFTER)), streams.clone())
+}
+
+impl Relay {
+    /// The origin's end has been read.
+    fn settle(&mut self) {
+        if let Some(mut permit) = self.permit.take() {
+            if self.record.too_late() {
+                permit.late();
+            }
+            self.record.served(permit.held());
+            permit.finish(self.outcome);
+        }
+        self.stream = None;
+        self.record.finish(self.status, None);
+    }
+
+    /// The origin broke off.
+    fn broke(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.overload();
+        }
+        self.record.finish(self.status, Some(Reason::OriginDown));
+    }
+
+    fn poll_becomes_stream(&mut self, cx: &mut Context<'_>) {
+        let Some((timer, streams)) = &mut self.becomes_stream else { return };
+        if timer.as_mut().poll(cx).is_pending() {
+            return;
+        }
+        // With no place among the streams it keeps its permit, so that it stays counted.
+        if let Ok(stream) = streams.try_acquire(1) {
+            self.stream = Some(stream);
+            if let Some(permit) = self.permit.take() {
+                permit.ignore();
+            }
+        }
+        self.becomes_stream = None;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        let ended = body.is_end_stream();
+        match &polled {
+            Poll::Pending => self.poll_becomes_stream(cx),
+            Poll::Ready(Some(Ok(_))) if !ended => {}
+            Poll::Ready(Some(Ok(_)) | None) => self.settle(),
+            Poll::Ready(Some(Err(_))) => self.broke(),
+        }
+        polled
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // The client left. First the connection closes, then the permit goes back.
+        self.body = None;
+        if let Some(mut permit) = self.permit.take() {
+            permit.late();
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Inner::Whole(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Inner::Relay(relay) => relay.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Whole(body) => body.is_none(),
+            Inner::Relay(relay) => relay.body.as_ref().is_none_or(Body::is_end_stream),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Inner::Relay(relay) => relay.body.as_ref().map_or_else(SizeHint::default, Body::size_hint),
+        }
+    }
+}

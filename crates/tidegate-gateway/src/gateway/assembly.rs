@@ -1,0 +1,229 @@
+//! [`Gateway`]: the limiter, the origin, and what is seen of them.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use prometheus_client::registry::Registry;
+use tidegate::limit::Knee;
+use tidegate::{ConfigError, Limiter, QueueConfig, Reason};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::body::ClientBody;
+use crate::listen::{Client, Fault, Serve, Shutdown};
+use crate::observe::{AccessLog, Metrics, Snapshot, Status, Why};
+use crate::origin::{Origin, OriginFacts};
+use crate::refuse::{Audience, Refusal};
+use crate::relay::headers::ToOrigin;
+
+use super::answer::Answer;
+use super::settings::{GatewaySettings, LimitChoice};
+use super::way;
+
+/// How often the limiter hears that time goes by; its algorithms expect 10 ms or so.
+const TICK: Duration = Duration::from_millis(10);
+/// Idle connections to the origin are looked over once in so many ticks: every second.
+const SWEEP: u64 = 100;
+
+/// Stands before one origin.
+#[derive(Debug)]
+pub struct Gateway {
+    pub(super) limiter: Limiter,
+    pub(super) bypass: Limiter,
+    pub(super) streams: Limiter,
+    pub(super) origin: Arc<Origin>,
+    pub(super) to_origin: ToOrigin,
+    pub(super) settings: GatewaySettings,
+    pub(super) metrics: Metrics,
+    pub(super) log: Option<AccessLog>,
+    pub(super) shutdown: Shutdown,
+    pub(super) queue_bytes: AtomicU64,
+    registry: Registry,
+    connections: OnceLock<Limiter>,
+}
+
+impl Gateway {
+    /// A gateway before `origin`. Must be made inside a tokio runtime, in which its clock ticks until it is dropped.
+    ///
+    /// # Errors
+    /// If the limit is 0 or too large.
+    pub fn new(
+        settings: GatewaySettings,
+        origin: Arc<Origin>,
+        log: Option<AccessLog>,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>, ConfigError> {
+        let queue = QueueConfig::bounded(settings.max_queue)
+            .max_wait(settings.max_wait)
+            .patience(settings.client_timeout);
+        let builder = Limiter::builder().name("origin").queue(queue).dry_run(settings.dry_run);
+        let passive = |knee: Knee| if settings.dry_run { knee.dry_run() } else { knee };
+        let limiter = match settings.limit {
+            LimitChoice::Adaptive => builder.algorithm(passive(Knee::new())),
+            LimitChoice::Shared => builder.algorithm(passive(Knee::shared())),
+            LimitChoice::Fixed(limit) => builder.limit(limit),
+        }
+        .build()?;
+        let bounded = |name: &'static str, limit: u64| {
+            Limiter::builder().name(name).limit(limit.max(1)).queue(QueueConfig::none()).build()
+        };
+        let bypass = bounded("bypass", settings.max_bypass)?;
+        let streams = bounded("streams", settings.max_streams)?;
+        let to_origin = ToOrigin {
+            http2: origin.speaks_http2(),
+            scheme: origin.address().scheme(),
+            authority: origin.address().authority(),
+        };
+        let gateway = Arc::new_cyclic(|this: &Weak<Self>| {
+            let mut registry = Registry::with_prefix("tidegate");
+            let metrics = Metrics::new(&mut registry);
+            registry.register_collector(Box::new(Snapshot(Weak::clone(this))));
+            Self {
+                limiter,
+                bypass,
+                streams,
+                origin,
+                to_origin,
+                settings,
+                metrics,
+                log,
+                shutdown,
+                queue_bytes: AtomicU64::new(0),
+                registry,
+                connections: OnceLock::new(),
+            }
+        });
+        tokio::spawn(tick(Arc::downgrade(&gateway)));
+        Ok(gateway)
+    }
+
+    /// Lets status and metrics show these connections, the listener's own.
+    pub fn show_connections(&self, connections: Limiter) {
+        let _ = self.connections.set(connections); // the first listener's are shown
+    }
+
+    /// The limiter before the origin.
+    #[must_use]
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Every metric in the text format of OpenMetrics.
+    #[must_use]
+    pub fn scrape(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+
+    /// Is it shutting down?
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.shutdown.draining()
+    }
+
+    /// Figures of the connections to the origin.
+    #[must_use]
+    pub fn origin_facts(&self) -> OriginFacts {
+        self.origin.facts()
+    }
+
+    /// The gateway at this moment.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let stats = self.limiter.stats();
+        let why = self.limiter.explain();
+        let wait = self.limiter.predicted_wait();
+        let coverage = self.limiter.coverage();
+        let connections = self.connections.get().map(Limiter::stats).unwrap_or_default();
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let refused: BTreeMap<_, _> = Reason::ALL
+            .into_iter()
+            .map(|reason| (reason.name(), self.metrics.refused_for(reason)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        Status {
+            origin: self.origin.address().to_string(),
+            state: if self.draining() { "draining" } else { "running" },
+            dry_run: self.settings.dry_run,
+            limit: stats.limit,
+            why: Why {
+                algorithm: why.algorithm,
+                phase: why.phase,
+                estimate: why.estimate,
+                elasticity: why.elasticity,
+                throughput: why.throughput,
+                service_ms: why.service.map(|nanos| nanos as f64 / 1e6),
+                passive: why.passive,
+            },
+            in_flight: stats.in_flight,
+            peak_in_flight: stats.peak_in_flight,
+            waiting: stats.waiting,
+            queue_capacity: stats.queue_capacity,
+            queue_bytes: self.queue_bytes.load(Relaxed),
+            predicted_wait_p50_ms: millis(wait.expected),
+            predicted_wait_p90_ms: millis(wait.upper),
+            drain_rate: self.limiter.drain_rate(),
+            coverage: coverage.share,
+            coverage_of: coverage.predicted,
+            admitted: stats.admitted,
+            expired: stats.expired,
+            canceled: stats.canceled,
+            would_refuse: stats.would_refuse,
+            refused,
+            connections: connections.in_flight,
+            connections_limit: connections.limit,
+            streams: self.streams.stats().in_flight,
+        }
+    }
+
+    /// The answer that says a refusal; counts it.
+    pub(super) fn say(&self, refusal: &Refusal, audience: Audience) -> Response<Answer> {
+        self.metrics.refused(refusal.reason);
+        refusal.render(audience).map(|body: Bytes| Answer::whole(body))
+    }
+}
+
+impl Serve for Gateway {
+    type Body = Answer;
+
+    fn serve(
+        self: Arc<Self>,
+        request: Request<ClientBody>,
+        client: Arc<Client>,
+    ) -> impl Future<Output = Response<Answer>> + Send + 'static {
+        way::go(self, request, client)
+    }
+
+    fn refuse(&self, fault: Fault, client: &Client) -> Response<Answer> {
+        let refusal = Refusal::from(fault);
+        tracing::debug!(peer = %client.peer, detail = refusal.detail, "a head was refused");
+        self.say(&refusal, Audience::Program)
+    }
+}
+
+async fn tick(gateway: Weak<Gateway>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut count: u64 = 0;
+    loop {
+        ticks.tick().await;
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.limiter.tick();
+        count += 1;
+        if count % SWEEP == 0 {
+            gateway.origin.sweep();
+        }
+    }
+}

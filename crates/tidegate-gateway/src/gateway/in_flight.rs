@@ -1,0 +1,112 @@
+//! A request at the origin, whose client may leave.
+//!
+//! The origin's work is real although nobody waits for it. So when the client leaves, the origin is told, and the
+//! permit stays out until the origin answers or closes, at most for the p99 of this kind of work.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::StatusCode;
+use tidegate::Permit;
+use tidegate_control::sample::Outcome;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::origin::{Exchange, OriginError, OriginErrorKind, Reply};
+
+use super::Gateway;
+
+/// A request at the origin.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    exchange: Option<Exchange>,
+    permit: Option<Permit>,
+    gateway: Arc<Gateway>,
+    kind: u8,
+}
+
+impl InFlight {
+    pub(super) fn new(gateway: &Arc<Gateway>, exchange: Exchange, permit: Permit, kind: u8) -> Self {
+        Self { exchange: Some(exchange), permit: Some(permit), gateway: Arc::clone(gateway), kind }
+    }
+
+    /// The answer's head, with the permit that is still out for its body; on an error the permit has gone back.
+    pub(super) async fn answered(mut self) -> Result<(Reply, Option<Permit>), OriginError> {
+        let result = match &mut self.exchange {
+            Some(exchange) => poll_fn(|cx| Pin::new(&mut *exchange).poll(cx)).await,
+            None => std::future::pending().await,
+        };
+        self.exchange = None;
+        let permit = self.permit.take();
+        match result {
+            Ok(reply) => Ok((reply, permit)),
+            Err(error) => {
+                if let Some(permit) = permit {
+                    permit.finish(of_error(&error));
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let (Some(exchange), Some(mut permit)) = (self.exchange.take(), self.permit.take()) else { return };
+        permit.late();
+        if let (true, Ok(runtime)) = (exchange.leave(), Handle::try_current()) {
+            // As many of these as there are permits.
+            runtime.spawn(linger(Arc::clone(&self.gateway), exchange, permit, self.kind));
+        }
+    }
+}
+
+async fn linger(gateway: Arc<Gateway>, exchange: Exchange, permit: Permit, kind: u8) {
+    let _lingering = Lingering::new(&gateway);
+    let learned = gateway.limiter.service_time(kind).p99;
+    // Before a p99 is known, the exchange ends by its own timeout.
+    let result = match learned {
+        Some(longest) => timeout(longest, exchange).await,
+        None => Ok(exchange.await),
+    };
+    permit.finish(match result {
+        Ok(Ok(reply)) => of_status(reply.head.status),
+        // It gave the work up, as it was asked to.
+        Ok(Err(_)) => Outcome::Ignore,
+        Err(_) => Outcome::Canceled,
+    });
+}
+
+struct Lingering<'g>(&'g Gateway);
+
+impl<'g> Lingering<'g> {
+    fn new(gateway: &'g Gateway) -> Self {
+        gateway.metrics.lingering(1);
+        Self(gateway)
+    }
+}
+
+impl Drop for Lingering<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.lingering(-1);
+    }
+}
+
+/// What an answer's status says about the origin's load.
+pub(super) fn of_status(status: StatusCode) -> Outcome {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Outcome::Overload
+        }
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY => Outcome::Ignore,
+        _ => Outcome::Success,
+    }
+}
+
+fn of_error(error: &OriginError) -> Outcome {
+    match error.kind() {
+        OriginErrorKind::ClientBody => Outcome::Ignore,
+        _ => Outcome::Overload,
+    }
+}

@@ -1,0 +1,23 @@
+//! The way of a request: read, classify, wait, pass, settle.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `settings` | [`GatewaySettings`] |
+//! | `assembly` | [`Gateway`]: the limiter, the origin, and what is seen of them |
+//! | `way` | one request from its head to its answer |
+//! | `record` | what is known of it, for metrics and the log |
+//! | `ahead` | the part of a body that is read before the door |
+//! | `in_flight` | a request at the origin, whose client may leave |
+//! | `answer` | [`Answer`]: the body that is relayed, and when its permit goes back |
+
+mod ahead;
+mod answer;
+mod assembly;
+mod in_flight;
+mod record;
+mod settings;
+mod way;
+
+pub use answer::Answer;
+pub use assembly::Gateway;
+pub use settings::{GatewaySettings, LimitChoice};

@@ -1,0 +1,111 @@
+//! [`Record`]: what is known of a request, for metrics and the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{StatusCode, request};
+use tidegate::{Criticality, Permit, Reason};
+use tokio::time::Instant;
+
+use crate::listen::Client;
+use crate::observe::{Line, Stage};
+
+use super::Gateway;
+
+/// A request from its head to its end. Dropped before [`finish`](Self::finish), it counts as left by its client.
+#[derive(Debug)]
+pub(super) struct Record {
+    gateway: Arc<Gateway>,
+    started: Instant,
+    patience: Duration,
+    stage: Stage,
+    over: bool,
+    /// Only if there is a log.
+    line: Option<Box<Line>>,
+}
+
+/// The status of a request whose client left, as nginx has it.
+const LEFT: u16 = 499;
+
+impl Record {
+    pub(super) fn begin(
+        gateway: &Arc<Gateway>,
+        head: &request::Parts,
+        client: &Client,
+        class: Criticality,
+        patience: Duration,
+    ) -> Self {
+        gateway.metrics.request();
+        let line = gateway.log.as_ref().map(|_| {
+            Box::new(Line {
+                peer: client.peer,
+                method: head.method.to_string(),
+                path: head.uri.path().to_owned(),
+                status: LEFT,
+                reason: None,
+                class: class.name(),
+                waited_ms: 0.0,
+                origin_ms: 0.0,
+                total_ms: 0.0,
+            })
+        });
+        let started = Instant::now();
+        Self { gateway: Arc::clone(gateway), started, patience, stage: Stage::Reading, over: false, line }
+    }
+
+    /// The request is in this stage now.
+    pub(super) fn enters(&mut self, stage: Stage) {
+        self.stage = stage;
+    }
+
+    /// The request was admitted.
+    pub(super) fn admitted(&mut self, permit: &Permit) {
+        self.stage = Stage::Origin;
+        let waited = permit.waited();
+        self.gateway.metrics.waited(waited);
+        if let Some(line) = &mut self.line {
+            line.waited_ms = Line::millis(waited);
+        }
+    }
+
+    /// The origin is done with it, after so long.
+    pub(super) fn served(&mut self, held: Duration) {
+        self.gateway.metrics.origin(held);
+        if let Some(line) = &mut self.line {
+            line.origin_ms = Line::millis(held);
+        }
+    }
+
+    /// Has its client given up by now?
+    pub(super) fn too_late(&self) -> bool {
+        self.started.elapsed() > self.patience
+    }
+
+    /// The request has its answer.
+    pub(super) fn finish(&mut self, status: StatusCode, reason: Option<Reason>) {
+        self.end(status.as_u16(), reason.map(Reason::name));
+    }
+
+    fn end(&mut self, status: u16, reason: Option<&'static str>) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        if let (Some(mut line), Some(log)) = (self.line.take(), &self.gateway.log) {
+            line.status = status;
+            line.reason = reason;
+            line.total_ms = Line::millis(self.started.elapsed());
+            if !log.write(&line) {
+                self.gateway.metrics.log_line_lost();
+            }
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.over {
+            self.gateway.metrics.left(self.stage);
+            self.end(LEFT, Some(self.stage.name()));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! One request from its head to its answer.
+//!
+//! The future is dropped when the client goes; what must then be done is in the `Drop` of what it holds: the ticket
+//! leaves the queue, the exchange tells the origin, the record counts.
+
+use std::sync::Arc;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, UPGRADE};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request, response};
+use http_body::Body;
+use hyper::upgrade::OnUpgrade;
+use tidegate::{Admission, Demand, Permit, Readiness, Reason};
+use tidegate_control::sample::Outcome;
+use tokio::time::Instant;
+
+use crate::body::{BoxError, ClientBody};
+use crate::classify::{criticality_of, kind_of, time_left};
+use crate::listen::Client;
+use crate::observe::Stage;
+use crate::origin::{OriginErrorKind, ReplyBody, RequestBody};
+use crate::refuse::{Audience, Refusal, is_grpc};
+use crate::relay::{headers, tunnel};
+
+use super::Gateway;
+use super::ahead;
+use super::answer::{Answer, Relay, stream_watch};
+use super::in_flight::{InFlight, of_status};
+use super::record::Record;
+
+/// What a request became at the origin.
+struct Passed {
+    head: response::Parts,
+    body: ReplyBody,
+    permit: Option<Permit>,
+    stream: Option<Permit>,
+    outcome: Outcome,
+    may_stream: bool,
+}
+
+/// Answers a request.
+pub(super) async fn go(
+    gateway: Arc<Gateway>,
+    request: Request<ClientBody>,
+    client: Arc<Client>,
+) -> Response<Answer> {
+    let (head, body) = request.into_parts();
+    let audience = Audience::of(&head.method, &head.headers);
+    let class = criticality_of(&head.headers);
+    let left = time_left(&head.headers);
+    let patience = left.unwrap_or(gateway.settings.client_timeout);
+    let mut record = Record::begin(&gateway, &head, &client, class, patience);
+    let kind = kind_of(&head.method, head.uri.path());
+    let mut demand = Demand::ONE.class(class).kind(kind).patience(patience);
+    if let Some(deadline) = left.and_then(|left| Instant::now().checked_add(left)) {
+        demand = demand.deadline(deadline);
+    }
+    match pass(&gateway, head, body, &client, demand, kind, &mut record).await {
+        Ok(Passed { head, body, permit, stream, outcome, may_stream }) => {
+            let status = head.status;
+            gateway.metrics.response(status);
+            record.enters(Stage::Answering);
+            let becomes_stream = may_stream.then(|| stream_watch(&gateway.streams));
+            let body = Some(body);
+            let relay = Relay { body, permit, outcome, stream, becomes_stream, record, status };
+            Response::from_parts(head, Answer::relay(relay))
+        }
+        Err(refusal) => {
+            record.finish(refusal.status, Some(refusal.reason));
+            gateway.say(&refusal, audience)
+        }
+    }
+}
+
+async fn pass(
+    gateway: &Arc<Gateway>,
+    mut head: request::Parts,
+    mut body: ClientBody,
+    client: &Arc<Client>,
+    demand: Demand,
+    kind: u8,
+    record: &mut Record,
+) -> Result<Passed, Refusal> {
+    if head.method == Method::CONNECT {
+        let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail));
+    }
+    let grpc = is_grpc(&head.headers);
+    if grpc {
+        body.without_pace();
+    }
+    let client_upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| wants_upgrade(&head));
+    let declared = declared_length(&head.headers).filter(|_| !grpc && !head.headers.contains_key(EXPECT));
+    let bypasses = gateway.settings.bypass.iter().any(|path| path == head.uri.path());
+    let trusted = gateway.settings.trusted_proxies.contains(client.peer.ip());
+    gateway
+        .to_origin
+        .rewrite(&mut head, client, trusted, client_upgrade.is_some())
+        .map_err(|unfit| Refusal::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
+
+    let (body, permit) = if bypasses {
+        gateway.metrics.bypassed();
+        let body = RequestBody::new(Default::default(), body);
+        (body, gateway.bypass.try_acquire(demand).map_err(|refused| Refusal::from(&refused))?)
+    } else {
+        enter(gateway, body, declared, demand, record).await?
+    };
+    record.admitted(&permit);
+    let exchange = gateway.origin.send(Request::from_parts(head, body));
+    let in_flight = InFlight::new(gateway, exchange, permit, kind);
+    let (mut reply, mut permit) = in_flight.answered().await.map_err(|error| {
+        tracing::debug!(%error, "no answer of the origin");
+        match error.kind() {
+            OriginErrorKind::ClientBody => ahead::of_body(&BoxError::from(error)),
+            _ => Refusal::from(&error),
+        }
+    })?;
+
+    let upgraded = reply.head.status == StatusCode::SWITCHING_PROTOCOLS;
+    let mut stream = None;
+    let endless = is_endless(&reply.head.headers) || (grpc && reply.body.still_sending());
+    if upgraded || endless {
+        stream = Some(
+            gateway
+                .streams
+                .try_acquire(1)
+                .map_err(|refused| Refusal { reason: Reason::Connections, ..Refusal::from(&refused) })?,
+        );
+        if let Some(permit) = permit.take() {
+            permit.ignore();
+        }
+        reply.body.without_pace();
+    } else if grpc {
+        reply.body.without_pace();
+    }
+    if upgraded {
+        let origin_upgrade = reply.head.extensions.remove::<OnUpgrade>();
+        let (Some(ours), Some(theirs)) = (client_upgrade, origin_upgrade) else {
+            let detail = "The service changed the protocol without being asked.";
+            return Err(Refusal::new(StatusCode::BAD_GATEWAY, Reason::OriginDown, detail));
+        };
+        gateway.metrics.upgraded();
+        let (gateway, client, stream) = (Arc::clone(gateway), Arc::clone(client), stream.take());
+        // One task for each stream permit; the client's connection permit stays out with it.
+        tokio::spawn(async move {
+            tunnel::run(ours, theirs, &gateway.shutdown).await;
+            drop((client, stream));
+        });
+    }
+    headers::to_client(&mut reply.head, client.protocol, upgraded);
+    let outcome = of_status(reply.head.status);
+    let may_stream = grpc && permit.is_some();
+    Ok(Passed { head: reply.head, body: reply.body, permit, stream, outcome, may_stream })
+}
+
+/// Through the door: the begin of the body, then a permit.
+async fn enter(
+    gateway: &Arc<Gateway>,
+    body: ClientBody,
+    declared: Option<u64>,
+    demand: Demand,
+    record: &mut Record,
+) -> Result<(RequestBody, Permit), Refusal> {
+    let mut waiting_bytes = None;
+    let body = match declared.filter(|length| *length > 0 && !body.is_end_stream()) {
+        None => RequestBody::new(Default::default(), body),
+        Some(length) => {
+            // Who would be refused anyway need not send its body first.
+            if let Readiness::Saturated { .. } = gateway.limiter.readiness_for(&demand) {
+                match gateway.limiter.enqueue(demand.clone()) {
+                    Err(refused) => return Err(Refusal::from(&refused)),
+                    Ok(Admission::Admitted(permit)) => permit.ignore(),
+                    Ok(Admission::Waiting(ticket)) => ticket.decline(),
+                }
+            }
+            let (body, charge) = ahead::read(gateway, body, length).await?;
+            waiting_bytes = Some(charge);
+            body
+        }
+    };
+    record.enters(Stage::Waiting);
+    let admission = gateway.limiter.enqueue(demand).map_err(|refused| Refusal::from(&refused))?;
+    let permit = match admission {
+        Admission::Admitted(permit) => permit,
+        Admission::Waiting(ticket) => ticket.await.map_err(|refused| Refusal::from(&refused))?,
+    };
+    drop(waiting_bytes);
+    Ok((body, permit))
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Does an HTTP/1.1 request ask for another protocol (RFC 9110 §7.8)? HTTP/2 in clear is not offered this way.
+fn wants_upgrade(head: &request::Parts) -> bool {
+    let named = |value: &http::HeaderValue| {
+        value
+            .to_str()
+            .is_ok_and(|list| list.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade")))
+    };
+    head.version == http::Version::HTTP_11
+        && head.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"))
+        && head.headers.get_all(CONNECTION).iter().any(named)
+}
+
+/// Server-sent events end when their client leaves, not when the work is done.
+fn is_endless(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}

@@ -1,0 +1,159 @@
+//! One connection: which protocol it speaks, and the bytes that were read to find out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tidegate::Permit;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::socket::Socket;
+
+use super::{Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
+
+/// What an HTTP/2 client sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A client's connection, in clear or not, with what was read ahead of its protocol.
+#[derive(Debug)]
+pub(super) struct Stream {
+    ahead: Vec<u8>,
+    transport: Transport,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Clear(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// Serves one accepted connection to its end.
+pub(super) async fn serve<S: Serve>(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    permit: Permit,
+    service: Arc<S>,
+    settings: Arc<ListenSettings>,
+    shutdown: Shutdown,
+) {
+    // Small answers must not wait for an acknowledgement; an error means the connection is gone.
+    let _ = tcp.set_nodelay(true);
+    let _ = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(settings.unsent_bytes);
+    let socket = Socket::paced(tcp, settings.pace);
+    let watch = socket.watch();
+    let opening = open(socket, &settings);
+    let opened = tokio::select! {
+        biased;
+        () = shutdown.on_drain() => return,
+        opened = timeout(settings.head_timeout, opening) => opened,
+    };
+    let (stream, tls, protocol) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "no protocol came to be");
+            return;
+        }
+        Err(_) => return,
+    };
+    let client = Arc::new(Client { peer, local, tls, protocol, _connection: Arc::new(permit) });
+    match protocol {
+        Protocol::Http1 => http1::serve(stream, watch, client, service, &settings, &shutdown).await,
+        Protocol::Http2 => http2::serve(stream, client, service, &settings, &shutdown).await,
+    }
+}
+
+async fn open(mut socket: Socket, settings: &ListenSettings) -> io::Result<(Stream, bool, Protocol)> {
+    if let Some(config) = &settings.tls {
+        let stream = TlsAcceptor::from(Arc::clone(config)).accept(socket).await?;
+        let protocol = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let transport = Transport::Tls(Box::new(stream));
+        return Ok((Stream { ahead: Vec::new(), transport }, true, protocol));
+    }
+    let mut ahead = Vec::new();
+    let protocol = loop {
+        let mut room = [0; 4096];
+        let read = socket.read(&mut room).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        ahead.extend_from_slice(room.get(..read).unwrap_or_default());
+        if ahead.starts_with(PREFACE) {
+            break Protocol::Http2;
+        }
+        if !PREFACE.starts_with(&ahead) {
+            break Protocol::Http1;
+        }
+    };
+    Ok((Stream { ahead, transport: Transport::Clear(socket) }, false, protocol))
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let some = self.ahead.len().min(buffer.remaining());
+            let rest = self.ahead.split_off(some);
+            buffer.put_slice(&self.ahead);
+            self.ahead = rest;
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.transport {
+            Transport::Clear(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            Transport::Clear(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            Transport::Clear(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Clear(socket) => socket.is_write_vectored(),
+            Transport::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Clear(socket) => Pin::new(socket).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Clear(socket) => Pin::new(socket).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

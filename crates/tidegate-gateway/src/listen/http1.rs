@@ -1,0 +1,136 @@
+//! HTTP/1: hyper behind a screen, and a watch that sees the client go.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+
+use crate::body::{BoxError, ClientBody};
+use crate::socket::Watch;
+
+use super::connection::Stream;
+use super::screened::{Desk, FAULT_PATH, Screened};
+use super::{Client, ListenSettings, Serve, Shutdown};
+
+/// After the last answer, unread bytes of the client are read and forgotten for so long, and so many, that a
+/// reset does not overtake the answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Serves an HTTP/1 connection to its end.
+pub(super) async fn serve<S: Serve>(
+    stream: Stream,
+    watch: Watch,
+    client: Arc<Client>,
+    service: Arc<S>,
+    settings: &ListenSettings,
+    shutdown: &Shutdown,
+) {
+    let desk = Arc::new(Desk::default());
+    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), settings));
+    let pace = settings.pace;
+    let for_requests = Arc::clone(&desk);
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let desk = Arc::clone(&for_requests);
+        desk.busy.store(true, Ordering::Relaxed);
+        let (service, client) = (Arc::clone(&service), Arc::clone(&client));
+        async move {
+            if let Some(fault) = desk.fault.get().filter(|_| request.uri().path() == FAULT_PATH) {
+                let mut response = service.refuse(*fault, &client);
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                return Ok::<_, Infallible>(response.map(|body| Busy { body, desk }));
+            }
+            // After these the screen sees nothing any more, so nothing but the other protocol may follow.
+            let last = request.method() == http::Method::CONNECT
+                || request
+                    .headers()
+                    .get(UPGRADE)
+                    .is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
+            let request = request.map(|body| ClientBody::http1(body, pace));
+            let mut response: Response<S::Body> = service.serve(request, client).await;
+            if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response.map(|body| Busy { body, desk }))
+        }
+    });
+    let connection = Builder::new()
+        .half_close(false)
+        // The screen is stricter; these only must not be narrower than it.
+        .max_headers(settings.head_fields)
+        .max_buf_size(settings.head_bytes.max(64 * 1024) + 1024)
+        .serve_connection(io, answer)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut gone = pin!(watch.gone());
+    let mut on_drain = pin!(shutdown.on_drain());
+    let mut on_abort = pin!(shutdown.on_abort());
+    let (mut left, mut draining) = (false, false);
+    let ended = poll_fn(|cx| {
+        if !draining && on_drain.as_mut().poll(cx).is_ready() {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(result));
+        }
+        left = left || gone.as_mut().poll(cx).is_ready();
+        // What a client asked before it closed its side is answered if that can be done at once.
+        if (left && desk.busy.load(Ordering::Relaxed)) || on_abort.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    })
+    .await;
+    if let Some(Err(error)) = &ended {
+        tracing::debug!(%error, "an HTTP/1 connection ended early");
+    }
+    if matches!(ended, Some(Ok(()))) && !left {
+        let _ = timeout(LINGER, watch.discard(LINGER_BYTES)).await;
+    }
+}
+
+/// An answer's body; while it lives, the connection is busy.
+struct Busy<B> {
+    body: B,
+    desk: Arc<Desk>,
+}
+
+impl<B> Drop for Busy<B> {
+    fn drop(&mut self) {
+        self.desk.busy.store(false, Ordering::Relaxed);
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> Body for Busy<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

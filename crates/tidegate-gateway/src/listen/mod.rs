@@ -1,0 +1,34 @@
+//! The client's side: accepts connections, reads requests, writes answers.
+//!
+//! A listener knows nothing of limits or origins. It hands every request to a [`Serve`], and **drops the future
+//! or the answer's body the moment the client goes**: on a reset, when the client closes its side, when it stalls,
+//! when an HTTP/2 stream is reset, also while its body is unread.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `listener` | [`Listener`]: accepts, as far as connection permits go |
+//! | `settings` | [`ListenSettings`]: every bound, with its reason |
+//! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
+//! | `connection` | which protocol a connection speaks |
+//! | `http1`, `screen`, `screened` | HTTP/1: hyper, and what looks at a head before hyper does |
+//! | `http2`, `send2` | HTTP/2: the h2 crate, and how an answer is sent with credit |
+//! | `fault` | [`Fault`]: what the listener itself refuses |
+//! | `shutdown` | [`Shutdown`]: draining |
+
+mod connection;
+mod fault;
+mod http1;
+mod http2;
+mod listener;
+mod screen;
+mod screened;
+pub(crate) mod send2;
+mod serve;
+mod settings;
+mod shutdown;
+
+pub use fault::Fault;
+pub use listener::{ListenError, Listener};
+pub use serve::{Client, Protocol, Serve};
+pub use settings::ListenSettings;
+pub use shutdown::Shutdown;

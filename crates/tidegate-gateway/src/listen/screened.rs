@@ -1,0 +1,229 @@
+//! What hyper reads from: a connection behind a [`Screen`], with the timers of heads and of idleness.
+//!
+//! Bytes reach hyper only when the head they belong to is complete and unambiguous. In the place of one that is
+//! not, hyper gets a request for [`FAULT_PATH`], so that the refusal is written after the answers that are due
+//! before it, over TLS as well, and with a body.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::screen::{Screen, Verdict};
+use super::{Fault, ListenSettings};
+
+/// The target of the request that stands for one that must be refused.
+pub(super) const FAULT_PATH: &str = "/.tidegate/fault";
+const FAULT_HEAD: &[u8] = b"GET /.tidegate/fault HTTP/1.1\r\nHost: -\r\nConnection: close\r\n\r\n";
+
+/// What a connection's reader and its requests tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// A request is being answered.
+    pub(super) busy: AtomicBool,
+    /// Why the last request of this connection is refused.
+    pub(super) fault: OnceLock<Fault>,
+}
+
+/// A connection behind a screen.
+#[derive(Debug)]
+pub(super) struct Screened<S> {
+    inner: S,
+    desk: std::sync::Arc<Desk>,
+    screen: Screen,
+    /// Bytes of a head that is not complete.
+    held: Vec<u8>,
+    /// Bytes that passed the screen and that hyper had no room for, or got too late to read in place.
+    out: Vec<u8>,
+    out_at: usize,
+    over: bool,
+    head_timeout: Duration,
+    idle_timeout: Duration,
+    /// When the head, or the idleness, began.
+    since: Option<Instant>,
+    fresh: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Screened<S> {
+    pub(super) fn new(inner: S, desk: std::sync::Arc<Desk>, settings: &ListenSettings) -> Self {
+        Self {
+            inner,
+            desk,
+            screen: Screen::new(settings.head_bytes, settings.head_fields),
+            held: Vec::new(),
+            out: Vec::new(),
+            out_at: 0,
+            over: false,
+            head_timeout: settings.head_timeout,
+            idle_timeout: settings.idle_timeout,
+            since: None,
+            fresh: true,
+            timer: None,
+        }
+    }
+
+    /// Moves what passed the screen into hyper's buffer.
+    fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
+        let rest = self.out.get(self.out_at..).unwrap_or_default();
+        let some = rest.len().min(buffer.remaining());
+        buffer.put_slice(rest.get(..some).unwrap_or_default());
+        self.out_at += some;
+        if self.out_at >= self.out.len() {
+            // An idle connection keeps no buffer.
+            self.out = Vec::new();
+            self.out_at = 0;
+        }
+    }
+
+    fn refuse(&mut self, fault: Fault) {
+        let _ = self.desk.fault.set(fault); // the first one stays, and nothing is read after it
+        self.held = Vec::new();
+        self.over = true;
+    }
+
+    /// Looks at the bytes read in place, from `start` of the buffer on.
+    fn look_in_place(&mut self, buffer: &mut ReadBuf<'_>, start: usize) -> io::Result<()> {
+        let read = buffer.filled().get(start..).unwrap_or_default();
+        match self.screen.look(read) {
+            Verdict::Pass { passed } => {
+                self.held.extend_from_slice(read.get(passed..).unwrap_or_default());
+                buffer.set_filled(start + passed);
+            }
+            Verdict::Refuse { passed, fault } => {
+                buffer.set_filled(start + passed);
+                self.refuse(fault);
+                self.out.extend_from_slice(FAULT_HEAD);
+            }
+            Verdict::Broken => return Err(broken()),
+        }
+        Ok(())
+    }
+
+    /// Looks at held bytes after more of them came.
+    fn look_at_held(&mut self) -> io::Result<()> {
+        match self.screen.look(&self.held) {
+            Verdict::Pass { passed } => {
+                let rest = self.held.split_off(passed);
+                self.out = std::mem::replace(&mut self.held, rest);
+            }
+            Verdict::Refuse { passed, fault } => {
+                self.held.truncate(passed);
+                self.out = std::mem::take(&mut self.held);
+                self.refuse(fault);
+                self.out.extend_from_slice(FAULT_HEAD);
+            }
+            Verdict::Broken => return Err(broken()),
+        }
+        Ok(())
+    }
+
+    /// Nothing to read. Ready when that has lasted too long: true if a head began and did not end.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.desk.busy.load(Ordering::Relaxed) && self.held.is_empty() {
+            self.since = None;
+            return Poll::Pending;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let heading = !self.held.is_empty();
+        let due = since + if heading || self.fresh { self.head_timeout } else { self.idle_timeout };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(heading);
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
+
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a chunk of the body has no valid size")
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if !this.out.is_empty() {
+                this.hand_over(buffer);
+                return Poll::Ready(Ok(()));
+            }
+            if this.over {
+                // hyper closes after the refusal; nothing after it is read.
+                return Poll::Pending;
+            }
+            let start = buffer.filled().len();
+            match Pin::new(&mut this.inner).poll_read(cx, buffer) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => {
+                    if !ready!(this.poll_overdue(cx)) {
+                        return Poll::Ready(Ok(())); // idle for too long: the end
+                    }
+                    this.refuse(Fault::HeadTimeout);
+                    this.out.extend_from_slice(FAULT_HEAD);
+                    continue;
+                }
+            }
+            let read = buffer.filled().get(start..).unwrap_or_default();
+            if read.is_empty() {
+                return Poll::Ready(Ok(())); // the end
+            }
+            if this.held.is_empty() {
+                this.look_in_place(buffer, start)?;
+                this.since = None;
+            } else {
+                this.held.extend_from_slice(read);
+                buffer.set_filled(start);
+                this.look_at_held()?;
+            }
+            if buffer.filled().len() > start || !this.out.is_empty() {
+                this.fresh = false;
+                this.since = None;
+            }
+            if buffer.filled().len() > start {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

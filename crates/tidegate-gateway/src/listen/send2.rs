@@ -1,0 +1,99 @@
+//! Sends an answer's body on an HTTP/2 stream, no faster than the client gives credit.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::Body;
+
+use crate::body::{BoxError, Pace, PaceSettings};
+
+/// Sends `body` to its end, or resets the stream. Returns when the client goes.
+///
+/// The body is polled only when there is credit for its next byte, so that what the client does not read stays
+/// where it comes from. One byte is asked for, not more: credit that an idle stream holds is missing to others on
+/// the connection.
+pub(crate) async fn send<B>(mut stream: SendStream<Bytes>, body: B, pace: PaceSettings)
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    if let Err(reason) = send_all(&mut stream, body, Pace::new(pace)).await {
+        stream.send_reset(reason);
+    }
+}
+
+async fn send_all<B>(stream: &mut SendStream<Bytes>, mut body: B, mut pace: Pace) -> Result<(), Reason>
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    loop {
+        credit(stream, &mut pace, 1).await?;
+        let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
+            Poll::Pending => poll_gone(stream, cx).map(Err),
+            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
+        })
+        .await?;
+        let frame = match frame {
+            None => return end(stream),
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "an answer ended early");
+                return Err(Reason::INTERNAL_ERROR);
+            }
+        };
+        match frame.into_data() {
+            Ok(mut data) => {
+                while !data.is_empty() {
+                    let room = credit(stream, &mut pace, data.len()).await?;
+                    let some = data.split_to(room.min(data.len()));
+                    pace.moved(some.len() as u64).map_err(|_| Reason::CANCEL)?;
+                    let last = data.is_empty() && body.is_end_stream();
+                    stream.send_data(some, last).map_err(|_| Reason::CANCEL)?;
+                    if last {
+                        return Ok(());
+                    }
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    return stream.send_trailers(trailers).map_err(|_| Reason::CANCEL);
+                }
+            }
+        }
+    }
+}
+
+fn end(stream: &mut SendStream<Bytes>) -> Result<(), Reason> {
+    stream.send_data(Bytes::new(), true).map_err(|_| Reason::CANCEL)
+}
+
+/// Waits for credit; at least one byte, for `wanted` at most.
+async fn credit(stream: &mut SendStream<Bytes>, pace: &mut Pace, wanted: usize) -> Result<usize, Reason> {
+    stream.reserve_capacity(wanted);
+    poll_fn(|cx| {
+        if stream.capacity() > 0 {
+            return Poll::Ready(Ok(stream.capacity()));
+        }
+        if let Poll::Ready(reason) = poll_gone(stream, cx) {
+            return Poll::Ready(Err(reason));
+        }
+        loop {
+            match stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(0))) => {}
+                Poll::Ready(Some(Ok(room))) => return Poll::Ready(Ok(room)),
+                Poll::Ready(_) => return Poll::Ready(Err(Reason::CANCEL)),
+                Poll::Pending => {
+                    ready!(pace.poll_stalled(cx));
+                    return Poll::Ready(Err(Reason::CANCEL));
+                }
+            }
+        }
+    })
+    .await
+}
+
+fn poll_gone(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Reason> {
+    stream.poll_reset(cx).map(|reset| reset.unwrap_or(Reason::CANCEL))
+}

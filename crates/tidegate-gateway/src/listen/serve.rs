@@ -1,0 +1,55 @@
+//! What a listener asks of a service.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+
+use crate::body::{BoxError, ClientBody};
+
+use super::Fault;
+
+/// The protocol a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP/1.0 or 1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Client {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// Ours.
+    pub local: SocketAddr,
+    /// Does it speak TLS?
+    pub tls: bool,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Whoever keeps the client keeps its place among the connections.
+    pub(super) _connection: Arc<tidegate::Permit>,
+}
+
+/// Answers requests.
+pub trait Serve: Send + Sync + 'static {
+    /// The body of its answers.
+    type Body: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static;
+
+    /// Answers a request. The future, and later the answer's body, is dropped the moment the client goes.
+    fn serve(
+        self: Arc<Self>,
+        request: Request<ClientBody>,
+        client: Arc<Client>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+
+    /// The answer to what is not a request. The connection closes after it.
+    fn refuse(&self, fault: Fault, client: &Client) -> Response<Self::Body>;
+}

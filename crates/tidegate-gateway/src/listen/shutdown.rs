@@ -1,0 +1,69 @@
+//! [`Shutdown`]: one word to everybody that it is time to finish.
+
+use tokio::sync::watch;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Running,
+    Draining,
+    Over,
+}
+
+/// Says when to finish. Cheap to clone; clones share the word. There is no way back.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    phase: watch::Sender<Phase>,
+}
+
+impl Shutdown {
+    /// Nobody has to finish yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { phase: watch::Sender::new(Phase::Running) }
+    }
+
+    /// Asks everybody to finish what they have begun.
+    pub fn drain(&self) {
+        self.advance(Phase::Draining);
+    }
+
+    /// Asks everybody to stop now.
+    pub fn abort(&self) {
+        self.advance(Phase::Over);
+    }
+
+    fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let news = *phase < to;
+            *phase = (*phase).max(to);
+            news
+        });
+    }
+
+    /// Was [`drain`](Self::drain) or [`abort`](Self::abort) said?
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        *self.phase.borrow() >= Phase::Draining
+    }
+
+    /// Resolves when it is time to finish. Cancel safe.
+    pub async fn on_drain(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Resolves when it is time to stop. Cancel safe.
+    pub async fn on_abort(&self) {
+        self.reached(Phase::Over).await;
+    }
+
+    async fn reached(&self, wanted: Phase) {
+        // The sender lives in `self`, so the only way for this to end is the phase.
+        let _ = self.phase.subscribe().wait_for(|phase| *phase >= wanted).await;
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,18 @@
+//! What can be seen from outside: metrics, status, the access log.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `metrics` | [`Metrics`]: what is counted while requests pass |
+//! | `snapshot` | what limiters and connections say of themselves when they are asked |
+//! | `access_log` | [`AccessLog`]: one line for each request |
+//! | `status` | the document behind `/status` |
+
+mod access_log;
+mod metrics;
+mod snapshot;
+mod status;
+
+pub use access_log::{AccessLog, Line, LogFormat};
+pub use metrics::{Metrics, Stage};
+pub(crate) use snapshot::Snapshot;
+pub use status::{Status, Why};

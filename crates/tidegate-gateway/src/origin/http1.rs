@@ -1,0 +1,174 @@
+//! An exchange over HTTP/1.1.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::socket::Watch;
+
+use super::exchange::Leave;
+use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
+
+/// Bytes of an answer that may wait for its client, and the most bytes of its head.
+const BUFFER: usize = 64 * 1024;
+
+/// How long a kept connection may take to be ready: it is within microseconds, or not at all.
+const SOON: Duration = Duration::from_millis(5);
+
+/// A connection that outlives its exchanges. Dropping it closes the connection, whatever goes on over it.
+#[derive(Debug)]
+pub(super) struct Kept {
+    sender: SendRequest<RequestBody>,
+    line: Watch,
+    task: Option<AbortHandle>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Kept {
+    pub(super) fn is_closed(&self) -> bool {
+        self.task.is_none() || self.sender.is_closed()
+    }
+
+    fn close(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+
+    async fn open(origin: &Arc<Origin>) -> Result<Self, OriginError> {
+        origin.counts.dials.fetch_add(1, Relaxed);
+        let opened = async {
+            let (line, watch) = origin.dialer.dial().await?;
+            let (sender, connection) = Builder::new()
+                .max_buf_size(BUFFER)
+                .handshake(TokioIo::new(line))
+                .await
+                .map_err(OriginError::of_hyper)?;
+            let count = Open::new(origin);
+            let task = tokio::spawn(async move {
+                let _count = count;
+                if let Err(error) = connection.with_upgrades().await {
+                    tracing::debug!(%error, "a connection to the origin ended early");
+                }
+            });
+            Ok(Self { sender, line: watch, task: Some(task.abort_handle()) })
+        };
+        opened.await.inspect_err(|_| {
+            origin.counts.dials_failed.fetch_add(1, Relaxed);
+        })
+    }
+}
+
+/// Counts a connection while it is open.
+pub(super) struct Open(Arc<Origin>);
+
+impl Open {
+    pub(super) fn new(origin: &Arc<Origin>) -> Self {
+        origin.counts.open.fetch_add(1, Relaxed);
+        Self(Arc::clone(origin))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counts.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Sends `request` and waits for the answer's head.
+pub(super) async fn exchange(
+    origin: Arc<Origin>,
+    mut request: Request<RequestBody>,
+    leave: Arc<Leave>,
+) -> Result<Reply, OriginError> {
+    // A kept connection may be closed by the origin in the moment in which it is used.
+    while let Some(mut kept) = origin.take() {
+        // Not ready means that an early answer left its request's body behind: that may take for ever.
+        if !matches!(timeout(SOON, kept.sender.ready()).await, Ok(Ok(()))) {
+            continue;
+        }
+        let again = copy(&request);
+        let failed = match attempt(&origin, kept, request, &leave).await {
+            Ok(reply) => return Ok(reply),
+            Err(failed) => failed,
+        };
+        request = match (failed.unsent, again) {
+            _ if leave.left() => return Err(failed.error),
+            (Some(request), _) => request,
+            (None, Some(request)) if failed.error.kind() == OriginErrorKind::Reset => request,
+            _ => return Err(failed.error),
+        };
+        origin.counts.repeats.fetch_add(1, Relaxed);
+    }
+    let kept = Kept::open(&origin).await?;
+    attempt(&origin, kept, request, &leave).await.map_err(|failed| failed.error)
+}
+
+struct Failed {
+    error: OriginError,
+    /// The request, if nothing of it was written.
+    unsent: Option<Request<RequestBody>>,
+}
+
+async fn attempt(
+    origin: &Arc<Origin>,
+    mut kept: Kept,
+    request: Request<RequestBody>,
+    leave: &Arc<Leave>,
+) -> Result<Reply, Failed> {
+    leave.attach(&kept.line);
+    if leave.left() {
+        kept.line.half_close();
+    }
+    let limit = origin.settings.head_timeout;
+    let answered = timeout(limit, kept.sender.try_send_request(request)).await;
+    leave.detach();
+    match answered {
+        Ok(Ok(response)) => {
+            if leave.left() {
+                // Our side is closed: the connection serves nobody after this.
+                kept.close();
+            }
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // hyper's task hands the connection over and ends by itself.
+                kept.task = None;
+            }
+            let (head, body) = response.into_parts();
+            Ok(Reply { head, body: ReplyBody::http1(body, kept, Arc::clone(origin)) })
+        }
+        Ok(Err(mut error)) => {
+            let unsent = error.take_message();
+            Err(Failed { error: OriginError::of_hyper(error.into_error()), unsent })
+        }
+        Err(elapsed) => {
+            Err(Failed { error: OriginError::new(OriginErrorKind::HeadTimeout, elapsed), unsent: None })
+        }
+    }
+}
+
+/// The same request once more, if sending it twice does no harm.
+fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let idempotent = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
+    );
+    if !idempotent || request.headers().contains_key(http::header::UPGRADE) {
+        return None;
+    }
+    let mut copy = Request::new(request.body().copy()?);
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    Some(copy)
+}

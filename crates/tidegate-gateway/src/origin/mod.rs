@@ -1,0 +1,32 @@
+//! The service behind: its addresses, the connections to it, and one exchange on one of them.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `address` | [`OriginAddress`]: `http://`, `https://` or `unix:` |
+//! | `settings` | [`OriginSettings`]: protocol and timeouts |
+//! | `dial` | a new connection |
+//! | `pool` | [`Origin`]: connections that are kept |
+//! | `exchange` | [`Exchange`]: a request on its way, whose client may leave |
+//! | `http1`, `http2` | the same over either protocol |
+//! | `request_body` | [`RequestBody`]: what was buffered already, then the rest |
+//! | `reply` | [`Reply`] and [`ReplyBody`] |
+//! | `error` | [`OriginError`] |
+
+mod address;
+mod dial;
+mod error;
+mod exchange;
+mod http1;
+mod http2;
+mod pool;
+mod reply;
+mod request_body;
+mod settings;
+
+pub use address::{AddressError, OriginAddress};
+pub use error::{OriginError, OriginErrorKind};
+pub use exchange::Exchange;
+pub use pool::{Origin, OriginFacts};
+pub use reply::{Reply, ReplyBody};
+pub use request_body::RequestBody;
+pub use settings::OriginSettings;

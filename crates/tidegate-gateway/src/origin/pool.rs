@@ -1,0 +1,146 @@
+//! [`Origin`]: the service behind, with the connections that are kept to it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use tokio::time::Instant;
+
+use crate::tls::TlsError;
+
+use super::dial::Dialer;
+use super::http1::Kept;
+use super::{Exchange, OriginAddress, OriginSettings, RequestBody};
+
+/// The service behind, and the connections to it.
+///
+/// It holds as many connections as there are exchanges, and unused ones up to
+/// [`idle_connections`](OriginSettings::idle_connections). It does not limit the exchanges: a permit does.
+pub struct Origin {
+    pub(super) dialer: Dialer,
+    pub(super) settings: OriginSettings,
+    pub(super) counts: Counts,
+    idle: Mutex<VecDeque<(Instant, Kept)>>,
+    /// The HTTP/2 connection, if one stands.
+    pub(super) http2: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+}
+
+/// What has been counted.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) open: AtomicU64,
+    pub(super) dials: AtomicU64,
+    pub(super) dials_failed: AtomicU64,
+    pub(super) repeats: AtomicU64,
+}
+
+/// Figures of the connections to an origin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OriginFacts {
+    /// Connections open now.
+    pub open: u64,
+    /// Those that nobody uses.
+    pub idle: u64,
+    /// Connections that were tried.
+    pub dials: u64,
+    /// Those that did not come to stand.
+    pub dials_failed: u64,
+    /// Requests that met a dead kept connection and were sent again on another.
+    pub repeats: u64,
+}
+
+impl Origin {
+    /// The service at `address`. Dials when a request needs it, not now.
+    ///
+    /// # Errors
+    /// If it is an `https` origin and TLS cannot be set up.
+    pub fn new(address: OriginAddress, settings: OriginSettings) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self {
+            dialer: Dialer::new(address, &settings)?,
+            settings,
+            counts: Counts::default(),
+            idle: Mutex::new(VecDeque::new()),
+            http2: tokio::sync::Mutex::new(None),
+        }))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &OriginAddress {
+        self.dialer.address()
+    }
+
+    /// Is it spoken to in HTTP/2?
+    #[must_use]
+    pub fn speaks_http2(&self) -> bool {
+        self.settings.http2
+    }
+
+    /// Sends a request. A request that met a dead kept connection is sent once more where that is safe: when it
+    /// was not written, or when its method is idempotent and its whole body is here (RFC 9110 §9.2.2).
+    pub fn send(self: &Arc<Self>, request: Request<RequestBody>) -> Exchange {
+        Exchange::start(Arc::clone(self), request)
+    }
+
+    /// Figures of its connections.
+    #[must_use]
+    pub fn facts(&self) -> OriginFacts {
+        OriginFacts {
+            open: self.counts.open.load(Relaxed),
+            idle: self.lock().len() as u64,
+            dials: self.counts.dials.load(Relaxed),
+            dials_failed: self.counts.dials_failed.load(Relaxed),
+            repeats: self.counts.repeats.load(Relaxed),
+        }
+    }
+
+    /// Closes connections that nobody has used for the idle timeout. Call it every second or so.
+    pub fn sweep(&self) {
+        let Some(before) = Instant::now().checked_sub(self.settings.idle_timeout) else { return };
+        let mut idle = self.lock();
+        while idle.front().is_some_and(|(since, kept)| *since < before || kept.is_closed()) {
+            idle.pop_front();
+        }
+    }
+
+    /// The connection that was used last and still stands.
+    pub(super) fn take(&self) -> Option<Kept> {
+        let mut idle = self.lock();
+        while let Some((_, kept)) = idle.pop_back() {
+            if !kept.is_closed() {
+                return Some(kept);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose exchange is complete; closes the oldest when there are too many.
+    pub(super) fn keep(&self, kept: Kept) {
+        if kept.is_closed() {
+            return;
+        }
+        let mut idle = self.lock();
+        idle.push_back((Instant::now(), kept));
+        if idle.len() > self.settings.idle_connections {
+            idle.pop_front();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Kept)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("address", self.address())
+            .field("facts", &self.facts())
+            .finish_non_exhaustive()
+    }
+}

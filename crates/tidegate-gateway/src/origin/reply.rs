@@ -1,0 +1,166 @@
+//! [`Reply`]: the origin's answer, its head first.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::body::{BoxError, Pace, PaceSettings};
+
+use super::http1::Kept;
+use super::http2::{Sending, of_h2};
+use super::{Origin, OriginError, OriginErrorKind};
+
+/// The origin's answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Reply {
+    /// Its head, as it came.
+    pub head: Parts,
+    /// Its body.
+    pub body: ReplyBody,
+}
+
+/// An answer's body. At its end the connection is kept for others; dropped before, the connection is closed
+/// (HTTP/1) or the stream reset (HTTP/2).
+///
+/// Ends with an [`OriginError`] (inside the [`BoxError`]) if the origin breaks off or pauses for too long.
+#[derive(Debug)]
+pub struct ReplyBody {
+    source: Source,
+    origin: Arc<Origin>,
+    pace: Option<Pace>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Http1 { body: Incoming, kept: Option<Kept> },
+    Http2 { stream: h2::RecvStream, sending: Sending, lent: usize, data_ended: bool },
+}
+
+impl ReplyBody {
+    pub(super) fn http1(body: Incoming, kept: Kept, origin: Arc<Origin>) -> Self {
+        let pace = Some(pace(&origin));
+        let mut this = Self { source: Source::Http1 { body, kept: Some(kept) }, origin, pace };
+        this.keep_if_ended();
+        this
+    }
+
+    pub(super) fn http2(stream: h2::RecvStream, sending: Sending, origin: Arc<Origin>) -> Self {
+        let pace = Some(pace(&origin));
+        Self { source: Source::Http2 { stream, sending, lent: 0, data_ended: false }, origin, pace }
+    }
+
+    /// Lets the origin pause as long as it likes: for streams in which silence is normal.
+    pub fn without_pace(&mut self) {
+        self.pace = None;
+    }
+
+    /// Is the request's body still on its way? (Known for HTTP/2 only.)
+    #[must_use]
+    pub fn still_sending(&self) -> bool {
+        matches!(&self.source, Source::Http2 { sending, .. } if !sending.finished())
+    }
+
+    fn keep_if_ended(&mut self) {
+        if let Source::Http1 { body, kept } = &mut self.source {
+            if body.is_end_stream() {
+                if let Some(kept) = kept.take() {
+                    self.origin.keep(kept);
+                }
+            }
+        }
+    }
+}
+
+fn pace(origin: &Origin) -> Pace {
+    let stall: Duration = origin.settings.body_timeout;
+    Pace::new(PaceSettings { stall, rate: 0, ..PaceSettings::default() })
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let polled = match &mut this.source {
+            Source::Http1 { body, .. } => Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper),
+            Source::Http2 { stream, lent, data_ended, .. } => {
+                poll_http2(stream, lent, data_ended, cx).map_err(of_h2)
+            }
+        };
+        match polled {
+            Poll::Pending => {
+                if let Some(pace) = &mut this.pace {
+                    let slow = ready!(pace.poll_stalled(cx));
+                    let error = OriginError::new(OriginErrorKind::BodyStalled, slow);
+                    return Poll::Ready(Some(Err(error.into())));
+                }
+                Poll::Pending
+            }
+            Poll::Ready(frame) => {
+                if let (Some(pace), Some(Ok(_))) = (&mut this.pace, &frame) {
+                    pace.moved(1)?;
+                }
+                match frame {
+                    None => {
+                        if let Source::Http1 { kept, .. } = &mut this.source {
+                            if let Some(kept) = kept.take() {
+                                this.origin.keep(kept);
+                            }
+                        }
+                    }
+                    Some(_) => this.keep_if_ended(),
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Http1 { body, .. } => body.is_end_stream(),
+            Source::Http2 { stream, .. } => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Http1 { body, .. } => body.size_hint(),
+            Source::Http2 { .. } => SizeHint::default(),
+        }
+    }
+}
+
+fn poll_http2(
+    stream: &mut h2::RecvStream,
+    lent: &mut usize,
+    data_ended: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    // Credit goes back when a frame has been handed on, not when it arrived.
+    let back = std::mem::take(lent);
+    if back > 0 {
+        stream.flow_control().release_capacity(back)?;
+    }
+    if !*data_ended {
+        match ready!(stream.poll_data(cx)) {
+            Some(Ok(data)) => {
+                *lent = data.len();
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => *data_ended = true,
+        }
+    }
+    Poll::Ready(ready!(stream.poll_trailers(cx))?.map(|trailers| Ok(Frame::trailers(trailers))))
+}

@@ -1,0 +1,210 @@
+//! The fields of a head on its way (RFC 9110 §7.6, RFC 9112 §3.2, RFC 9113 §8.2.2, RFC 7239).
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
+    VIA,
+};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Uri, Version, request, response};
+
+use crate::listen::{Client, Protocol};
+
+/// Fields that concern one connection only, besides those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 5] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// A request field that CGI programs take for their own proxy's address (httpoxy, CVE-2016-5385).
+const PROXY: HeaderName = HeaderName::from_static("proxy");
+
+/// How requests are spoken to the origin.
+#[derive(Clone, Debug)]
+pub(crate) struct ToOrigin {
+    pub(crate) http2: bool,
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+}
+
+/// What of a request cannot be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unfit(pub(crate) &'static str);
+
+impl ToOrigin {
+    /// Turns a client's head into the one the origin gets. `trusted`: the peer's forwarding fields are believed.
+    /// `upgrade`: the request may become another protocol.
+    pub(crate) fn rewrite(
+        &self,
+        head: &mut request::Parts,
+        client: &Client,
+        trusted: bool,
+        upgrade: bool,
+    ) -> Result<(), Unfit> {
+        let host = host_of(head)?;
+        let wanted = if upgrade { head.headers.get(UPGRADE).cloned() } else { None };
+        let trailers = wants_trailers(&head.headers);
+        strip_hop_by_hop(&mut head.headers);
+        head.headers.remove(EXPECT); // we answered it, or will
+        head.headers.remove(TE);
+        head.headers.remove(PROXY);
+        if trailers {
+            head.headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(wanted) = wanted {
+            head.headers.insert(UPGRADE, wanted);
+            head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        forward(&mut head.headers, client, trusted, host.as_ref());
+        add_via(&mut head.headers, client.protocol);
+        join_cookies(&mut head.headers);
+        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if self.http2 {
+            head.headers.remove(HOST);
+            let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+            head.uri = Uri::builder()
+                .scheme(self.scheme.clone())
+                .authority(authority.unwrap_or_else(|| self.authority.clone()))
+                .path_and_query(path)
+                .build()
+                .map_err(|_| Unfit("the request target cannot be passed on"))?;
+            head.version = Version::HTTP_2;
+        } else {
+            let host = host.or_else(|| HeaderValue::from_str(self.authority.as_str()).ok());
+            if let Some(host) = host {
+                head.headers.insert(HOST, host);
+            }
+            head.uri = Uri::from(path);
+            head.version = Version::HTTP_11;
+        }
+        Ok(())
+    }
+}
+
+/// Turns the origin's head into the one the client gets. `upgraded`: this answer changes the protocol.
+pub(crate) fn to_client(head: &mut response::Parts, via: Protocol, upgraded: bool) {
+    let wanted = if upgraded { head.headers.get(UPGRADE).cloned() } else { None };
+    strip_hop_by_hop(&mut head.headers);
+    if let Some(wanted) = wanted {
+        head.headers.insert(UPGRADE, wanted);
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    add_via(&mut head.headers, via);
+    head.version = match via {
+        Protocol::Http1 => Version::HTTP_11,
+        Protocol::Http2 => Version::HTTP_2,
+    };
+}
+
+/// What the request is for: a target with an authority counts more than `Host` (RFC 9112 §3.2.2).
+fn host_of(head: &request::Parts) -> Result<Option<HeaderValue>, Unfit> {
+    if let Some(authority) = head.uri.authority() {
+        if head.version == Version::HTTP_2 {
+            if let Some(host) = head.headers.get(HOST) {
+                if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) {
+                    return Err(Unfit("Host and :authority differ"));
+                }
+            }
+        }
+        return Ok(HeaderValue::from_str(authority.as_str()).ok());
+    }
+    Ok(head.headers.get(HOST).cloned())
+}
+
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|part| part.trim().split(';').next() == Some("trailers")))
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // Whoever names these wants the origin to see less than we do.
+            .filter(|name| *name != HOST && *name != CONTENT_LENGTH && *name != TE)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn forward(headers: &mut HeaderMap, client: &Client, trusted: bool, host: Option<&HeaderValue>) {
+    let peer = client.peer.ip().to_canonical();
+    if !trusted {
+        headers.remove(FORWARDED);
+        headers.remove(X_FORWARDED_FOR);
+        headers.remove(X_FORWARDED_PROTO);
+        headers.remove(X_FORWARDED_HOST);
+    }
+    append(headers, X_FORWARDED_FOR, &peer.to_string());
+    let proto = if client.tls { "https" } else { "http" };
+    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
+    if let Some(host) = host {
+        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    }
+    if headers.contains_key(FORWARDED) {
+        let node = match peer {
+            IpAddr::V4(four) => four.to_string(),
+            IpAddr::V6(six) => format!("\"[{six}]\""),
+        };
+        append(headers, FORWARDED, &format!("for={node};proto={proto}"));
+    }
+}
+
+fn add_via(headers: &mut HeaderMap, protocol: Protocol) {
+    match (headers.contains_key(VIA), protocol) {
+        (false, Protocol::Http1) => {
+            headers.insert(VIA, HeaderValue::from_static("1.1 tidegate"));
+        }
+        (false, Protocol::Http2) => {
+            headers.insert(VIA, HeaderValue::from_static("2 tidegate"));
+        }
+        (true, Protocol::Http1) => append(headers, VIA, "1.1 tidegate"),
+        (true, Protocol::Http2) => append(headers, VIA, "2 tidegate"),
+    }
+}
+
+/// Adds an element to a list field, all of whose elements become one line.
+fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let mut list = Vec::new();
+    for value in headers.get_all(&name) {
+        list.extend_from_slice(value.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(element.as_bytes());
+    if let Ok(value) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, value);
+    }
+}
+
+/// HTTP/2 may send cookies one by one; HTTP/1 must not (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if let (Some(first), Some(_)) = (cookies.next(), cookies.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        for cookie in headers.get_all(COOKIE).iter().skip(1) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(cookie.as_bytes());
+        }
+        if let Ok(value) = HeaderValue::from_bytes(&joined) {
+            headers.insert(COOKIE, value);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What changes between a client's message and the origin's, and what does not.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `headers` | hop-by-hop fields, `Forwarded`, `Via`, `Host` |
+//! | `peers` | [`TrustedPeers`]: whose forwarding fields are believed |
+//! | `tunnel` | bytes both ways after an upgrade |
+
+pub(crate) mod headers;
+mod peers;
+pub(crate) mod tunnel;
+
+pub use peers::{PeersError, TrustedPeers};
