@@ -128,6 +128,7 @@ impl Desk {
         if let Some(algorithm) = &mut self.algorithm {
             let limit = algorithm.on_tick(&view);
             shared.resize(limit.max(1));
+            self.outlook.tick(self.now, shared.limit(), algorithm.is_searching());
         }
         self.expire_overdue(shared, wakes);
         self.pass_on_unclaimed(shared);
@@ -280,7 +281,7 @@ impl Desk {
     /// The refusal of a ticket whose time is over.
     pub(super) fn expired(&mut self, shared: &Shared, seat: &Seat) -> Refused {
         shared.counts.expired.fetch_add(1, Relaxed);
-        self.outlook.waited(seat.predicted, self.now.saturating_sub(seat.since));
+        self.outlook.gave_up(seat.predicted, self.now.saturating_sub(seat.since));
         self.refusal(shared, Reason::Expired, seat.class, None)
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use tidegate_control::wait::Prediction;
+
 use crate::clock::nanos;
 use crate::demand::Demand;
 use crate::readiness::{Readiness, WaitEstimate};
@@ -42,6 +44,7 @@ impl Shared {
     pub(super) fn ask(&self, demand: Demand) -> Result<Passage, Refused> {
         self.visit(|desk, wakes| {
             let question = self.question(desk, &demand);
+            desk.outlook.arrived(question.now, question.weight);
             let who = demand.holder.or(demand.key);
             let answer = self.decide(desk, &question, &who).and_then(|verdict| match verdict {
                 Verdict::Admitted(grant) => Ok(Passage::Admitted(grant)),
@@ -57,6 +60,7 @@ impl Shared {
     pub(super) fn ask_at_once(&self, demand: Demand) -> Result<Grant, Refused> {
         self.visit(|desk, _| {
             let question = self.question(desk, &demand);
+            desk.outlook.arrived(question.now, question.weight);
             let who = demand.holder.or(demand.key);
             let answer = match self.decide(desk, &question, &who) {
                 Ok(Verdict::Admitted(grant)) => Ok(grant),
@@ -107,7 +111,8 @@ impl Shared {
         if self.takes_at_once(desk, question.weight) {
             return Ok(Passage::Admitted(self.admitted(desk, &who, question)));
         }
-        let seat = Arc::new(Seat::new(question, (estimate.samples > 0).then(|| nanos(estimate.upper)), who));
+        let said = Prediction { p50: nanos(estimate.expected), p90: nanos(estimate.upper) };
+        let seat = Arc::new(Seat::new(question, (estimate.samples > 0).then_some(said), who));
         match desk.line_up(self, &seat, wakes) {
             Some(id) => Ok(Passage::Waiting { seat, id }),
             None => Err((Reason::QueueFull, Some(estimate))),

@@ -16,7 +16,6 @@ use super::acquire::{Acquire, RunError};
 use super::builder::LimiterBuilder;
 use super::door::Passage;
 use super::occupants::Occupant;
-use super::outlook::Coverage;
 use super::permit::Permit;
 use super::seat::Grant;
 use super::service::ServiceTime;
@@ -25,6 +24,7 @@ use super::state::MAX_LIMIT;
 use super::stats::LimiterStats;
 use super::ticket::{Admission, Ticket};
 use super::watch::{Drained, ReadinessWatch};
+use tidegate_control::wait::Coverage;
 
 /// Lets so much work in at once, holds a bounded number of callers for a bounded moment, and refuses the rest
 /// with a reason and a time to come back. Cheap to clone; clones share everything.

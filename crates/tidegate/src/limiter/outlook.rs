@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tidegate_control::queue::Criticality;
+use tidegate_control::queue::{Criticality, Door};
 use tidegate_control::sample::{Outcome, Sample};
 use tidegate_control::slots::ReturnSlots;
-use tidegate_control::wait::DrainRate;
+use tidegate_control::wait::{Calibration, Coverage, DrainRate, Prediction};
 
 use crate::clock::{nanos, unix_now};
 use crate::readiness::WaitEstimate;
@@ -27,37 +27,30 @@ pub(super) struct Question {
     pub(super) max_wait: u64,
 }
 
-/// How well predicted waits held: of `predicted` waits that ended, `within` ended by their predicted p90.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Coverage {
-    /// Waits that were predicted and have ended.
-    pub predicted: u64,
-    /// Those that ended by the p90 predicted at their begin.
-    pub within: u64,
-    /// `within / predicted`; 0.9 is right. 0 while there are none.
-    pub share: f64,
-}
-
 /// The pace of the limiter's work.
 #[derive(Debug)]
 pub(super) struct Outlook {
     drain: DrainRate,
     service: ServiceTimes,
     slots: ReturnSlots,
-    predicted: u64,
-    within: u64,
+    calibration: Calibration,
+    /// Tunes itself how long newcomers may wait; only where an algorithm tunes the limit. Whoever sets the one
+    /// by hand has set the other too.
+    door: Option<Door>,
+    /// Units a second by Little's law, until a drain rate was measured.
+    assumed: Option<f64>,
     seed: u64,
 }
 
 impl Outlook {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(self_tuned: bool) -> Self {
         Self {
             drain: DrainRate::default(),
             service: ServiceTimes::new(),
             slots: ReturnSlots::default(),
-            predicted: 0,
-            within: 0,
+            calibration: Calibration::new(),
+            door: self_tuned.then(Door::new),
+            assumed: None,
             seed: unix_now(),
         }
     }
@@ -72,9 +65,28 @@ impl Outlook {
         self.drain.unbound();
     }
 
+    /// A caller came, whatever becomes of it.
+    pub(super) fn arrived(&mut self, now: u64, weight: u64) {
+        if let Some(door) = &mut self.door {
+            door.arrived(now, weight);
+        }
+    }
+
     /// Units were admitted.
     pub(super) fn dispatched(&mut self, now: u64, weight: u64) {
         self.drain.dispatched(now, weight);
+        if let Some(door) = &mut self.door {
+            door.dispatched(now, weight);
+        }
+    }
+
+    /// Time went by; `searching` says that the limit is on its way to somewhere else.
+    pub(super) fn tick(&mut self, now: u64, limit: u64, searching: bool) {
+        let Some(door) = &mut self.door else { return };
+        if self.drain.rate().is_none() {
+            self.assumed = self.service.usual().map(|usual| limit as f64 * 1e9 / usual.max(1) as f64);
+        }
+        door.tick(now, self.drain.rate().or(self.assumed), limit, searching);
     }
 
     /// Work came to its end. Unreported ends are left out: they show only how long the work took at least.
@@ -84,32 +96,48 @@ impl Outlook {
         }
     }
 
-    /// A wait came to its end after `waited`; `predicted` is the p90 said at its begin.
-    pub(super) fn waited(&mut self, predicted: Option<u64>, waited: u64) {
-        if let Some(predicted) = predicted {
-            self.predicted += 1;
-            self.within += u64::from(waited <= predicted);
+    /// A wait ended after `waited` with an admission; `said` was predicted at its begin.
+    pub(super) fn waited(&mut self, said: Option<Prediction>, waited: u64) {
+        if let Some(said) = said {
+            self.calibration.ended(said, waited);
+        }
+    }
+
+    /// A wait ended after `waited` without one.
+    pub(super) fn gave_up(&mut self, said: Option<Prediction>, waited: u64) {
+        if let Some(said) = said {
+            self.calibration.given_up(said, waited);
         }
     }
 
     /// May the caller wait, and how long will it be? `Err` says why not.
     pub(super) fn ask(&self, question: &Question) -> Result<WaitEstimate, (Reason, WaitEstimate)> {
-        let estimate = self.predict(question.ahead.saturating_add(question.weight));
+        let units = question.ahead.saturating_add(question.weight);
+        let estimate = self.predict(units);
         let wait = nanos(estimate.expected);
         let work = self.service.get(question.kind).p50.map_or(0, nanos);
         if question.now.saturating_add(wait).saturating_add(work) >= question.deadline {
             return Err((Reason::Deadline, estimate));
         }
-        if wait > question.max_wait { Err((Reason::WaitTooLong, estimate)) } else { Ok(estimate) }
+        // The door counts places: its budget is compared with the plain prediction that it was made with.
+        let plain = self.drain.predict(units, self.assumed).map_or(0, |plain| plain.p50);
+        let budget = self.door.as_ref().map_or(u64::MAX, Door::budget);
+        if wait > question.max_wait || plain > budget {
+            return Err((Reason::WaitTooLong, estimate));
+        }
+        Ok(estimate)
     }
 
     /// The wait until `units` are admitted; zero while the pace is unknown.
     pub(super) fn predict(&self, units: u64) -> WaitEstimate {
         let samples = self.drain.windows();
-        self.drain.predict(units, None).map_or_else(WaitEstimate::default, |prediction| WaitEstimate {
-            expected: Duration::from_nanos(prediction.p50),
-            upper: Duration::from_nanos(prediction.p90),
-            samples,
+        self.drain.predict(units, self.assumed).map_or_else(WaitEstimate::default, |plain| {
+            let prediction = self.calibration.apply(plain);
+            WaitEstimate {
+                expected: Duration::from_nanos(prediction.p50),
+                upper: Duration::from_nanos(prediction.p90),
+                samples,
+            }
         })
     }
 
@@ -143,8 +171,7 @@ impl Outlook {
 
     /// How well predicted waits held.
     pub(super) fn coverage(&self) -> Coverage {
-        let share = if self.predicted == 0 { 0.0 } else { self.within as f64 / self.predicted as f64 };
-        Coverage { predicted: self.predicted, within: self.within, share }
+        self.calibration.coverage()
     }
 
     /// SplitMix64 (Steele, Lea and Flood 2014): enough to spread return slots, not for secrets.

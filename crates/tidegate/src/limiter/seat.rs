@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::task::{Poll, Waker};
 
 use tidegate_control::queue::{Criticality, Place};
+use tidegate_control::wait::Prediction;
 
 use crate::refused::Refused;
 use crate::sync::{Mutex, lock};
@@ -46,8 +47,8 @@ pub(super) struct Seat {
     pub(super) since: u64,
     /// When the wait ends without an answer.
     pub(super) expires: u64,
-    /// The p90 that was predicted, to be compared with what happens.
-    pub(super) predicted: Option<u64>,
+    /// The wait that was predicted, to be compared with what happens.
+    pub(super) predicted: Option<Prediction>,
     pub(super) who: Who,
     /// Its place in the queue, set when it has one.
     pub(super) place: OnceLock<Place>,
@@ -66,7 +67,7 @@ pub(super) enum Leaving {
 }
 
 impl Seat {
-    pub(super) fn new(question: &Question, predicted: Option<u64>, who: Who) -> Self {
+    pub(super) fn new(question: &Question, predicted: Option<Prediction>, who: Who) -> Self {
         Self {
             weight: question.weight,
             class: question.class,

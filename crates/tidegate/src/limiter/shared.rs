@@ -64,7 +64,7 @@ impl Shared {
         if measured || builder.track_occupants || builder.dry_run {
             gate.set_desk(true);
         }
-        let outlook = Outlook::new();
+        let outlook = Outlook::new(measured);
         let queue = ClassQueue::new(builder.queue.capacity);
         Self {
             gate,
