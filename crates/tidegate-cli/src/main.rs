@@ -1,6 +1,9 @@
 //! The one program, `tidegate`: arguments, wiring, exit codes.
 
+mod demo;
+mod descriptors;
 mod lab;
+mod say;
 
 use std::process::ExitCode;
 
@@ -16,6 +19,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See a crowd before a fragile service, without the gate and with it, in about 40 seconds
+    Demo(demo::DemoArguments),
     /// A fragile service and a load generator, to see what overload does
     #[command(subcommand)]
     Lab(lab::Lab),
@@ -23,7 +28,8 @@ enum Command {
 
 fn main() -> ExitCode {
     // clap answers wrong arguments itself, with exit code 2.
-    let Command::Lab(lab) = Arguments::parse().command;
+    let command = Arguments::parse().command;
+    descriptors::raise_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -31,7 +37,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(lab::run(lab)) {
+    let ended = runtime.block_on(async {
+        match command {
+            Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Lab(lab) => lab::run(lab).await,
+        }
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tidegate: {error}");
