@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::say::say;
 use clap::{Args, Subcommand, ValueEnum};
 use tidegate_lab::load::{self, Arrivals, Crowd, LoadSettings, Retry};
 use tidegate_lab::origin::{Origin, OriginSettings};
@@ -131,7 +132,7 @@ async fn origin(arguments: OriginArguments) -> Result<(), String> {
         format!("cannot listen on {listen}: {error}; choose another address with --listen")
     })?;
     let address = origin.local_addr().map_err(|error| error.to_string())?;
-    println!("listening on http://{address}/ (figures at /.lab/stats); Ctrl-C ends it");
+    say(&format!("listening on http://{address}/ (figures at /.lab/stats); Ctrl-C ends it"));
     tokio::select! {
         ended = origin.serve() => ended.map_err(|error| error.to_string()),
         ended = tokio::signal::ctrl_c() => ended.map_err(|error| error.to_string()),
@@ -155,9 +156,9 @@ async fn send(arguments: LoadArguments) -> Result<(), String> {
     };
     let report = load::run(settings).await.map_err(|error| error.to_string())?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&report).map_err(|error| error.to_string())?);
+        say(&serde_json::to_string(&report).map_err(|error| error.to_string())?);
     } else {
-        println!("{report}");
+        say(&report.to_string());
     }
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! The one program, `tidegate`: arguments, wiring, exit codes.
 
+mod demo;
+mod descriptors;
 mod gateway;
 mod lab;
+mod say;
 
 use std::process::ExitCode;
 
@@ -34,6 +37,8 @@ enum Command {
     Run(Box<gateway::Flags>),
     /// Check a configuration file and print what holds, every default included
     Check(gateway::Check),
+    /// See a crowd before a fragile service, without the gate and with it, in about 40 seconds
+    Demo(demo::DemoArguments),
     /// A fragile service and a load generator, to see what overload does
     #[command(subcommand)]
     Lab(lab::Lab),
@@ -51,14 +56,13 @@ pub(crate) enum Failure {
 fn main() -> ExitCode {
     // clap answers wrong arguments itself, with exit code 2.
     let arguments = Arguments::parse();
+    descriptors::raise_limit();
     let done = match arguments.command {
         None => gateway::run(arguments.run),
         Some(Command::Run(flags)) => gateway::run(*flags),
         Some(Command::Check(check)) => gateway::check(&check),
-        Some(Command::Lab(lab)) => {
-            on_runtime(async { lab::run(lab).await.map_err(|error| error.to_string()) })
-                .and_then(|result| result.map_err(Failure::Runtime))
-        }
+        Some(Command::Demo(arguments)) => aside(demo::run(arguments)),
+        Some(Command::Lab(lab)) => aside(lab::run(lab)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,6 +75,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs what is not the gateway: whatever it fails of is said and ends with exit code 1.
+fn aside<E: std::fmt::Display>(work: impl Future<Output = Result<(), E>>) -> Result<(), Failure> {
+    on_runtime(work)?.map_err(|error| Failure::Runtime(error.to_string()))
 }
 
 /// Runs to the end on the one runtime of the process.

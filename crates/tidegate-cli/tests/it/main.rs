@@ -63,3 +63,26 @@ fn mistakes_are_explained_with_their_exit_code() {
         assert!(text(&output.stderr).contains(word), "{arguments:?}: {}", text(&output.stderr));
     }
 }
+
+/// A gate that is none: it says that it listens where the origin does.
+#[cfg(unix)]
+#[test]
+fn the_demo_tells_both_halves_and_writes_its_page() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (gate, page) = (folder.join("no-gate"), folder.join("demo.html"));
+    std::fs::write(&gate, "#!/bin/sh\necho \"listening on $2\" >&2\nexec sleep 60\n").unwrap();
+    std::fs::set_permissions(&gate, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (gate, out) = (gate.to_str().unwrap(), page.to_str().unwrap());
+    let output = tidegate(&["demo", "--seconds", "3", "--gate", gate, "--out", out]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(said.matches("   3 s  5x  ").count(), 2, "{said}");
+    assert!(said.contains("work done for nobody") && said.contains("the curves are in"), "{said}");
+    assert!(std::fs::read_to_string(&page).unwrap().ends_with("</html>\n"));
+
+    let output = tidegate(&["demo", "--seconds", "3", "--gate", "/bin/false", "--out", out]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("the gate did not start"), "{output:?}");
+}
