@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tidegate::limit::{Aimd, Bounds};
+use tidegate::limit::{Aimd, Bounds, Fixed, Knee};
 use tidegate::{Demand, LimitAlgorithm, Limiter, Outcome, Sample, View};
 use tokio::time::advance;
 
@@ -76,4 +76,48 @@ fn overload_lowers_an_aimd_limit() {
     let limiter = Limiter::adaptive(Aimd::new(Bounds { start: 100, ..Bounds::default() }, None));
     limiter.try_acquire(1).unwrap().overload();
     assert_eq!((limiter.stats().limit, limiter.explain().limit, limiter.stats().available), (90, 90, 90));
+}
+
+/// A thousand callers a second for `seconds`; each one's work takes 20 ms. Returns the callers that were refused
+/// and the longest wait, both in the last second.
+async fn thousand_a_second(limiter: &Limiter, seconds: u32) -> (u64, Duration) {
+    let seen = Arc::new(Mutex::new((0, Duration::ZERO)));
+    for millisecond in 0..seconds * 1000 {
+        let (limiter, seen) = (limiter.clone(), Arc::clone(&seen));
+        let counts = millisecond >= (seconds - 1) * 1000;
+        tokio::spawn(async move {
+            let came = tokio::time::Instant::now();
+            let answer = limiter.acquire(1).await;
+            if counts {
+                let mut seen = seen.lock().unwrap();
+                seen.0 += u64::from(answer.is_err());
+                seen.1 = seen.1.max(came.elapsed());
+            }
+            if let Ok(permit) = answer {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                permit.success();
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let seen = seen.lock().unwrap();
+    *seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_door_keeps_waits_short_under_overload() {
+    let limiter = Limiter::adaptive(Fixed::new(10));
+    let (refused, longest) = thousand_a_second(&limiter, 6).await;
+    assert!((450..550).contains(&refused), "{refused} of 1000: ten places serve 500 a second");
+    assert!(longest < Duration::from_millis(60), "{longest:?}: twice the load needs few places");
+    let coverage = limiter.coverage();
+    assert!(coverage.predicted > 1000 && coverage.share > 0.8, "{coverage:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_knee_rises_to_what_the_work_can_bear() {
+    let limiter = Limiter::adaptive(Knee::new());
+    let (refused, longest) = thousand_a_second(&limiter, 6).await;
+    assert_eq!(refused, 0, "twenty at once were all that was needed: {:?}", limiter.explain());
+    assert!(longest < Duration::from_millis(40), "{longest:?}");
 }

@@ -35,6 +35,10 @@ const GREW: f64 = 0.6;
 const AS_GOOD: f64 = 0.14;
 /// Elasticity over which less was worse.
 const WORSE: f64 = 0.7;
+/// Between this and [`GROWS`] it may be either …
+const UNCLEAR: f64 = 0.4;
+/// … if the points are nearer than this (in ln n).
+const FAR: f64 = 1.0;
 /// Evidence (in standard errors) that the knee is higher, after which the search begins anew.
 const CONVINCED: f64 = 2.0;
 
@@ -136,6 +140,10 @@ impl Single {
             self.estimate = point.concurrency;
             self.width = (2.0 * self.width).min(DOUBLING);
             self.previous = Some(point);
+            self.enter(at, Phase::Up);
+        } else if found.value > UNCLEAR && found.width < FAR {
+            // From further away the same error of measurement is a smaller one of the elasticity.
+            self.estimate = point.concurrency;
             self.enter(at, Phase::Up);
         } else {
             // Two straight lines, of slope 1 and 0 in ln X over ln n: where they meet is the knee.
