@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+mod documents;
+mod gateway;
+mod program;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 

@@ -1,0 +1,129 @@
+//! The gateway as a person runs it, with curl as its client.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::program::{Program, curl};
+use crate::{text, tidegate};
+
+#[test]
+fn what_cannot_be_used_is_explained_with_exit_code_2() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join("wrong.toml");
+    std::fs::write(&file, "origin = 'http://127.0.0.1:1'\nlimt = 3\n").unwrap();
+    let file = file.to_str().unwrap();
+    for (arguments, words) in [
+        (&["run"][..], vec!["no origin", "tidegate http://"]),
+        (&["localhost:9000"], vec!["origin", "http://host:port"]),
+        (&["http://127.0.0.1:1", "--limit", "0"], vec!["--limit", "adaptive"]),
+        (&["http://127.0.0.1:1", "--max-wait", "5"], vec!["--max-wait", "250ms"]),
+        (&["http://127.0.0.1:1", "--admin", "0.0.0.0:9900"], vec!["admin", "probe"]),
+        (&["http://127.0.0.1:1", "--config", "/none.toml"], vec!["/none.toml", "cannot be read"]),
+        (&["--config", file], vec!["wrong.toml", "line 2", "unknown field `limt`"]),
+        (&["check", file], vec!["wrong.toml", "line 2", "unknown field `limt`"]),
+        (&["http://127.0.0.1:1", "--tls-cert", "/none"], vec!["tls-key", "missing"]),
+    ] {
+        let output = tidegate(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        for word in words {
+            assert!(said.contains(word), "{arguments:?}: no {word:?} in {said}");
+        }
+    }
+}
+
+#[test]
+fn an_address_in_use_is_exit_code_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = tidegate(&["http://127.0.0.1:1", "--listen", &address, "--admin", "127.0.0.1:0"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&address) && said.contains("choose another address"), "{said}");
+}
+
+#[test]
+fn curl_gets_its_answers_over_either_protocol_and_the_log_has_them() {
+    let (_origin, origin) = Program::origin(&["--mean", "1ms"]);
+    let mut gate = Program::gate(&[&origin, "--access-log", "json"]);
+    let address = gate.address("http://");
+    let admin = gate.address("http://");
+    for protocol in ["--http1.0", "--http1.1", "--http2-prior-knowledge", "--http2"] {
+        assert_eq!(curl(&[protocol, &format!("{address}/one?x=y")]), "done\n", "{protocol}");
+        let head = curl(&[protocol, "--head", &format!("{address}/head")]);
+        assert!(head.contains(" 200") && head.contains("via:"), "{protocol}: {head}");
+        let long = "x".repeat(100_000);
+        assert_eq!(curl(&[protocol, "--data", &long, &format!("{address}/post")]), "done\n", "{protocol}");
+    }
+    let status: serde_json::Value = serde_json::from_str(&curl(&[&admin])).unwrap();
+    assert_eq!((status["admitted"].as_u64(), status["in_flight"].as_u64()), (Some(12), Some(0)));
+    gate.signal("TERM");
+    assert!(gate.wait().success());
+    let log = gate.output();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 12, "{log}");
+    assert!(lines.iter().all(|line| line["status"] == 200 && line["reason"].is_null()), "{log}");
+    assert_eq!((&lines[0]["path"], &lines[0]["method"]), (&"/one".into(), &"GET".into()));
+}
+
+#[test]
+fn tls_offers_both_protocols_and_refuses_what_is_not_tls() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let made =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let (_origin, origin) = Program::origin(&["--mean", "1ms"]);
+    let mut gate = Program::gate(&[&origin, "--tls-cert", certificate, "--tls-key", key]);
+    let address = gate.address("https://");
+    for (protocol, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        let shown = "--write-out=%{http_version}";
+        let answer = curl(&[protocol, "--cacert", certificate, shown, &format!("{address}/x")]);
+        assert_eq!(answer, format!("done\n{version}"));
+    }
+    let clear = address.replace("https://", "http://");
+    let output = Command::new("curl").args(["--silent", "--max-time", "20", &clear]).output().unwrap();
+    assert!(!output.status.success());
+    // And it still serves.
+    assert_eq!(curl(&["--cacert", certificate, &format!("{address}/x")]), "done\n");
+}
+
+#[test]
+fn a_first_signal_finishes_what_was_begun_and_a_second_stops_at_once() {
+    let (_origin, origin) = Program::origin(&["--dist", "fixed", "--mean", "1s"]);
+    for second in [false, true] {
+        let mut gate = Program::gate(&[&origin, "--probe", "127.0.0.1:0"]);
+        let address = gate.address("http://");
+        let admin = gate.address("http://");
+        let probe = gate.address("http://");
+        assert_eq!(curl(&[&probe]), "ready\n");
+        let client = Command::new("curl")
+            .args(["--silent", "--max-time", "20", &format!("{address}/slow")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while !curl(&[&admin]).contains("\"in_flight\": 1,") {}
+        gate.signal("INT");
+        assert!(gate.line().contains("another signal stops at once"));
+        if second {
+            gate.signal("TERM");
+            assert_eq!(gate.wait().code(), Some(1));
+            assert!(gate.line().contains("a second signal"));
+        } else {
+            assert_eq!(curl(&[&probe]), "draining\n");
+            assert_eq!(text(&client.wait_with_output().unwrap().stdout), "done\n");
+            assert_eq!(gate.wait().code(), Some(0));
+        }
+    }
+}
+
+#[test]
+fn the_demo_runs_with_the_gate_of_this_program() {
+    let page = Path::new(env!("CARGO_TARGET_TMPDIR")).join("own-gate.html");
+    let output = tidegate(&["demo", "--seconds", "3", "--out", page.to_str().unwrap()]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("with the gate, which was told nothing about the service"), "{said}");
+}
