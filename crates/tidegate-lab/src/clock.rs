@@ -16,15 +16,21 @@ const SPIN: u64 = 80_000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
+    date: SystemTime,
 }
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), date: SystemTime::now() }
     }
 
     pub(crate) fn now(self) -> u64 {
         nanos(self.start.elapsed())
+    }
+
+    /// A date in nanoseconds since the start; 0 if it is earlier.
+    pub(crate) fn at(self, date: SystemTime) -> u64 {
+        date.duration_since(self.date).map_or(0, nanos)
     }
 
     /// The moment `at` after the start in the runtime's terms.
@@ -65,7 +71,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The date, for a `Retry-After` that is one.
+/// The date, for what is written on the wire.
 pub(crate) fn date() -> SystemTime {
     SystemTime::now()
 }

@@ -11,6 +11,11 @@
 //! | `io` | tokio sockets as hyper wants them |
 //! | `random` | one seeded generator |
 
+/// Header in which the load generator tells the origin when its client gives up, in microseconds of unix time.
+/// A proxy that works on for clients that left, and keeps its connection to the origin, could not be seen
+/// otherwise. Both run on one machine and so on one clock.
+const GONE_AT: &str = "lab-gone-at";
+
 mod clock;
 mod io;
 pub mod load;

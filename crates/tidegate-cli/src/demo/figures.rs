@@ -129,7 +129,7 @@ pub(crate) mod tests {
         let table = Table { without, with }.to_string();
         let widths: Vec<_> = table.lines().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == 62), "{table}");
-        assert!(table.contains("0/s, 0 %        500/s, 100 %"), "{table}");
+        assert!(table.contains("0/s, 0 %      500/s, 100 %"), "{table}");
         assert!(table.lines().nth(2).is_some_and(|line| line.contains(" - ")), "no time of nothing: {table}");
     }
 }

@@ -11,6 +11,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
+use crate::GONE_AT;
 use crate::clock::date;
 use crate::io::Io;
 
@@ -51,18 +52,22 @@ impl Client {
         Self { address, host, path, idle: Mutex::new(Vec::new()) }
     }
 
-    /// Sends one GET and reads the whole answer. **Cancel safety:** dropped, it closes its connection, as a
-    /// client that gives up does.
-    pub(crate) async fn get(&self) -> Answer {
-        self.exchange().await.unwrap_or(Answer::Failed)
+    /// Sends one GET and reads the whole answer; the client gives up after `patience`. **Cancel safety:**
+    /// dropped, it closes its connection, as a client that gives up does.
+    pub(crate) async fn get(&self, patience: Duration) -> Answer {
+        self.exchange(date() + patience).await.unwrap_or(Answer::Failed)
     }
 
-    async fn exchange(&self) -> Option<Answer> {
+    async fn exchange(&self, gone_at: SystemTime) -> Option<Answer> {
         let mut connection = match self.idle() {
             Some(connection) => connection,
             None => self.dial().await?,
         };
-        let request = Request::get(&self.path).header(header::HOST, &self.host).body(Empty::new()).ok()?;
+        let request = Request::get(&self.path)
+            .header(header::HOST, &self.host)
+            .header(GONE_AT, gone_at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_micros().to_string())
+            .body(Empty::new())
+            .ok()?;
         let response = connection.send_request(request).await.ok()?;
         let (head, mut body) = response.into_parts();
         let mut problem = Vec::new();

@@ -217,7 +217,9 @@ async fn attempt(
             Some(after) if after < settings.timeout => (begin + after, Answer::Left),
             _ => (begin + settings.timeout, Answer::TimedOut),
         };
-        let answer = timeout_at(end, client.get()).await.unwrap_or(at_end);
+        let answer = timeout_at(end, client.get(end.saturating_duration_since(Instant::now())))
+            .await
+            .unwrap_or(at_end);
         if matches!(answer, Answer::Ok | Answer::Left) || attempts > u64::from(settings.retries) {
             return (answer, attempts);
         }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
@@ -60,9 +61,10 @@ impl Floor {
         }
     }
 
-    /// As [`Workers::arrive`].
-    pub(crate) fn arrive(&self) -> Option<oneshot::Receiver<()>> {
-        self.change(|workers, now| workers.arrive(now))
+    /// As [`Workers::arrive`]; `gone_at` is when the client said that it would give up.
+    pub(crate) fn arrive(&self, gone_at: Option<SystemTime>) -> Option<oneshot::Receiver<()>> {
+        let gone_at = gone_at.map_or(u64::MAX, |date| self.clock.at(date));
+        self.change(|workers, now| workers.arrive(now, gone_at))
     }
 
     pub(crate) fn settings(&self) -> OriginSettings {

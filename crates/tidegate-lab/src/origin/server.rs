@@ -4,9 +4,10 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,6 +18,7 @@ use tokio::time::sleep;
 
 use super::floor::Floor;
 use super::workers::{OriginSettings, OriginStats};
+use crate::GONE_AT;
 use crate::io::Io;
 use crate::spec;
 
@@ -89,7 +91,7 @@ async fn accept(listener: TcpListener, floor: Arc<Floor>) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors, most likely: closing connections will give some back.
-            sleep(std::time::Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
@@ -112,15 +114,21 @@ async fn answer(request: Request<Incoming>, floor: &Floor) -> Result<Response<Fu
             Ok(()) => (StatusCode::OK, Bytes::from_static(b"changed\n")),
             Err(wrong) => (StatusCode::BAD_REQUEST, (wrong + "\n").into()),
         },
-        _ => work(floor).await,
+        _ => work(floor, gone_at(request.headers())).await,
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     Ok(response)
 }
 
-async fn work(floor: &Floor) -> (StatusCode, Bytes) {
-    let answer = floor.arrive();
+/// When the lab's client gives up, if it is one.
+fn gone_at(headers: &HeaderMap) -> Option<SystemTime> {
+    let micros = headers.get(GONE_AT)?.to_str().ok()?.parse().ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(micros))
+}
+
+async fn work(floor: &Floor, gone_at: Option<SystemTime>) -> (StatusCode, Bytes) {
+    let answer = floor.arrive(gone_at);
     let done = match answer {
         Some(done) => done.await.is_ok(),
         None => false,

@@ -101,16 +101,22 @@ impl<T> Ord for Timed<T> {
     }
 }
 
-/// Whom to tell that a request is done.
-type Done = oneshot::Sender<()>;
+/// A request inside.
+#[derive(Debug)]
+struct Job {
+    /// Whom to tell that it is done; closed when the connection is.
+    done: oneshot::Sender<()>,
+    /// When its client gives up, although a proxy between may keep the connection.
+    gone_at: u64,
+}
 
 /// The queue and the workers.
 #[derive(Debug)]
 pub(crate) struct Workers {
     pub(crate) settings: OriginSettings,
-    delayed: BinaryHeap<Timed<Done>>,
-    queue: VecDeque<Done>,
-    running: BinaryHeap<Timed<Done>>,
+    delayed: BinaryHeap<Timed<Job>>,
+    queue: VecDeque<Job>,
+    running: BinaryHeap<Timed<Job>>,
     random: Random,
     numbered: u64,
     stats: OriginStats,
@@ -129,9 +135,9 @@ impl Workers {
         }
     }
 
-    /// A request comes; the receiver resolves when it is done. Dropping it changes nothing: the work is done
-    /// all the same. `None` if the queue has reached its bound.
-    pub(crate) fn arrive(&mut self, now: u64) -> Option<oneshot::Receiver<()>> {
+    /// A request comes, of a client that gives up at `gone_at`; the receiver resolves when it is done. Dropping
+    /// it changes nothing: the work is done all the same. `None` if the queue has reached its bound.
+    pub(crate) fn arrive(&mut self, now: u64, gone_at: u64) -> Option<oneshot::Receiver<()>> {
         self.advance(now);
         self.stats.arrived += 1;
         if self.delayed.len() + self.queue.len() >= LONGEST_QUEUE {
@@ -139,13 +145,14 @@ impl Workers {
             return None;
         }
         let (done, receiver) = oneshot::channel();
+        let job = Job { done, gone_at };
         if self.settings.delay.is_zero() {
-            self.queue.push_back(done);
+            self.queue.push_back(job);
             self.start(now);
         } else {
             let number = self.number();
             let at = now.saturating_add(nanos(self.settings.delay));
-            self.delayed.push(Timed { at, number, what: done });
+            self.delayed.push(Timed { at, number, what: job });
         }
         let inside = (self.delayed.len() + self.queue.len() + self.running.len()) as u64;
         self.stats.peak = self.stats.peak.max(inside);
@@ -169,7 +176,7 @@ impl Workers {
 
     /// When the next thing is due.
     pub(crate) fn next(&self) -> Option<u64> {
-        let first = |heap: &BinaryHeap<Timed<Done>>| heap.peek().map(|first| first.at);
+        let first = |heap: &BinaryHeap<Timed<Job>>| heap.peek().map(|first| first.at);
         first(&self.running).into_iter().chain(first(&self.delayed)).min()
     }
 
@@ -183,23 +190,25 @@ impl Workers {
     }
 
     fn finish(&mut self) {
-        let Some(Timed { what, .. }) = self.running.pop() else { return };
-        match what.send(()) {
-            Ok(()) => self.stats.served += 1,
-            Err(()) => self.stats.served_gone += 1,
+        let Some(Timed { at, what: Job { done, gone_at }, .. }) = self.running.pop() else { return };
+        let told = done.send(()).is_ok();
+        if told && at < gone_at {
+            self.stats.served += 1;
+        } else {
+            self.stats.served_gone += 1;
         }
     }
 
     fn start(&mut self, now: u64) {
         while self.running.len() < self.settings.workers {
-            let Some(done) = self.queue.pop_front() else { return };
+            let Some(job) = self.queue.pop_front() else { return };
             let service = nanos(self.settings.distribution.draw(self.settings.mean, &mut self.random));
             self.stats.busy_ns = self.stats.busy_ns.saturating_add(service);
-            if done.is_closed() {
+            if job.done.is_closed() || job.gone_at <= now {
                 self.stats.gone_ns = self.stats.gone_ns.saturating_add(service);
             }
             let number = self.number();
-            self.running.push(Timed { at: now.saturating_add(service), number, what: done });
+            self.running.push(Timed { at: now.saturating_add(service), number, what: job });
         }
     }
 
@@ -223,7 +232,7 @@ mod tests {
     #[test]
     fn a_late_thread_costs_no_capacity() {
         let mut workers = fixed(2);
-        let answers: Vec<_> = (0..100).map(|_| workers.arrive(0).unwrap()).collect();
+        let answers: Vec<_> = (0..100).map(|_| workers.arrive(0, u64::MAX).unwrap()).collect();
         // 100 requests of 20 ms on 2 workers take exactly a second, however rarely anybody looks.
         workers.advance(501 * MS);
         assert_eq!(workers.stats().served, 50);
@@ -236,13 +245,13 @@ mod tests {
     #[test]
     fn as_many_clients_as_workers_keep_all_of_them_busy() {
         let mut workers = fixed(10);
-        let mut answers: Vec<_> = (0..10).map(|_| workers.arrive(0).unwrap()).collect();
+        let mut answers: Vec<_> = (0..10).map(|_| workers.arrive(0, u64::MAX).unwrap()).collect();
         // A closed loop that answers at once: whoever is told to be done at `now` asks again at `now`.
         while let Some(now) = workers.next().filter(|now| *now < 10_000 * MS) {
             workers.advance(now);
             for answer in &mut answers {
                 if answer.try_recv().is_ok() {
-                    *answer = workers.arrive(now).unwrap();
+                    *answer = workers.arrive(now, u64::MAX).unwrap();
                 }
             }
         }
@@ -254,8 +263,8 @@ mod tests {
     #[test]
     fn work_for_clients_that_left_is_done_and_counted() {
         let mut workers = fixed(1);
-        let first = workers.arrive(0).unwrap();
-        drop(workers.arrive(0));
+        let first = workers.arrive(0, u64::MAX).unwrap();
+        drop(workers.arrive(0, u64::MAX));
         drop(first);
         workers.advance(40 * MS);
         let stats = workers.stats();
@@ -264,11 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn clients_that_left_a_proxy_in_between_count_as_gone_too() {
+        let mut workers = fixed(1);
+        // Done in time; given up while it ran; given up before it began.
+        let _kept = [30, 30, 35].map(|gone_at| workers.arrive(0, gone_at * MS).unwrap());
+        workers.advance(60 * MS);
+        let stats = workers.stats();
+        assert_eq!((stats.served, stats.served_gone, stats.gone_ns), (1, 2, 20 * MS));
+    }
+
+    #[test]
     fn a_delay_takes_no_worker_and_leaving_meanwhile_saves_no_work() {
         let mut workers = fixed(1);
         workers.settings.delay = Duration::from_millis(100);
-        let mut stays = workers.arrive(0).unwrap();
-        drop(workers.arrive(10 * MS));
+        let mut stays = workers.arrive(0, u64::MAX).unwrap();
+        drop(workers.arrive(10 * MS, u64::MAX));
         workers.advance(99 * MS);
         assert_eq!((workers.stats().delayed, workers.stats().working), (2, 0));
         // Seen late, done at its time: 100 to 120 ms, then the one that left until 140 ms.
@@ -282,7 +301,7 @@ mod tests {
     #[test]
     fn fewer_workers_take_effect_as_they_finish() {
         let mut workers = fixed(4);
-        let _answers: Vec<_> = (0..8).map(|_| workers.arrive(0).unwrap()).collect();
+        let _answers: Vec<_> = (0..8).map(|_| workers.arrive(0, u64::MAX).unwrap()).collect();
         workers.settings.workers = 1;
         workers.advance(20 * MS);
         assert_eq!((workers.stats().served, workers.stats().working), (4, 1));
