@@ -79,8 +79,8 @@ fn tls_offers_both_protocols_and_refuses_what_is_not_tls() {
     let mut gate = Program::gate(&[&origin, "--tls-cert", certificate, "--tls-key", key]);
     let address = gate.address("https://");
     for (protocol, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
-        let shown = "--write-out=%{http_version}";
-        let answer = curl(&[protocol, "--cacert", certificate, shown, &format!("{address}/x")]);
+        let shown = ["--write-out", "%{http_version}", "--cacert", certificate];
+        let answer = curl(&[&[protocol, &format!("{address}/x")], &shown[..]].concat());
         assert_eq!(answer, format!("done\n{version}"));
     }
     let clear = address.replace("https://", "http://");
