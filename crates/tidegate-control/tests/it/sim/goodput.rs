@@ -53,7 +53,7 @@ fn every_scenario_keeps_its_goodput() {
         let goodput = mean(seen, |seen| seen.goodput);
         let worst = seen.iter().map(|seen| seen.goodput).fold(f64::INFINITY, f64::min);
         println!(
-            "{:34} {:8.4} {:8.4} {:7.1} {:7.1} {:7.1} {:7.1} {:7.3}",
+            "{:34} {:8.4} {:8.4} {:7.1} {:7.1} {:7.1} {:7.1} {:7.3} {:7.4}",
             scenario.name,
             goodput,
             worst,
@@ -62,6 +62,7 @@ fn every_scenario_keeps_its_goodput() {
             mean(seen, |seen| seen.limit),
             mean(seen, |seen| seen.in_flight),
             mean(seen, |seen| seen.coverage),
+            mean(seen, |seen| seen.refused),
         );
         if !only.is_empty() {
             println!(

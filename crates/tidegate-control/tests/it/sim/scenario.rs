@@ -116,6 +116,8 @@ pub(super) fn all() -> Vec<Scenario> {
             window: (30.0, 120.0),
             ..STEP
         },
+        Scenario { name: "load 0.7", load: &[(0.0, 0.7)], window: (5.0, 45.0), ..STEP },
+        Scenario { name: "load 0.9", load: &[(0.0, 0.9)], window: (5.0, 45.0), ..STEP },
         Scenario { name: "sustained 1.3x", load: &[(0.0, 1.3)], window: (60.0, 120.0), ..STEP },
         Scenario {
             name: "4 gates",
@@ -133,6 +135,16 @@ pub(super) fn all() -> Vec<Scenario> {
             work: Work::Lognormal(0.010),
             load: &[(0.0, 0.5), (10.0, 2.0)],
             gates: 16,
+            window: (20.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            name: "16 gates, clocks 20 ms apart",
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            gates: 16,
+            skew: 0.020,
             window: (20.0, 40.0),
             ..STEP
         },
