@@ -7,7 +7,7 @@ use super::single::{DOUBLING, HARDLY_ANY, Phase, Single};
 
 const SECOND: u64 = 1_000_000_000;
 /// Inflation (ln R/floor) under which latency says "not saturated" …
-const CALM: f64 = 0.3;
+const CALM: f64 = 0.4;
 /// … and over which it says "saturated" (twice the floor). Between the two, ask the steady pair.
 const INFLATED: f64 = 0.7;
 /// … and over which evidence from the pairs is believed.
@@ -178,7 +178,8 @@ impl Single {
             self.estimate = point.concurrency.max(1.0);
             self.width = self.width.min(0.5);
             self.previous = Some(point);
-            let lowest = self.limit() <= self.bounds.min.max(1);
+            // At the floor of latency nothing waits inside any more: still less could only be worse.
+            let lowest = self.limit() <= self.bounds.min.max(1) || self.floor.inflation() < CALM;
             return if lowest { self.settle_down(at) } else { self.enter(at, Phase::Down) };
         }
         if found.value <= WORSE {
