@@ -1,4 +1,4 @@
-//! The bars: goodput, the mean of twenty seeds.
+//! The bars: goodput, latency and the truth of predictions, as means over twenty seeds.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,8 +7,10 @@ use super::scenario::{Scenario, all};
 use super::world::{Seen, run};
 
 const SEEDS: u64 = 20;
-/// All scenarios together.
+/// Goodput of all scenarios together.
 const TOGETHER: f64 = 0.97;
+/// The share of waits that end by their predicted p90. Less where a run ends soon after a change.
+const COVERED: std::ops::Range<f64> = 0.82..0.95;
 
 /// Runs every seed of every scenario on two threads.
 fn survey(scenarios: &[Scenario], seeds: u64) -> Vec<Vec<Seen>> {
@@ -26,57 +28,61 @@ fn survey(scenarios: &[Scenario], seeds: u64) -> Vec<Vec<Seen>> {
             });
         }
     });
-    seen.into_inner().unwrap()
+    let mut seen = seen.into_inner().unwrap();
+    seen.iter_mut().for_each(|seen| seen.sort_by_key(|seen| seen.seed));
+    seen
 }
 
 fn mean(seen: &[Seen], of: impl Fn(&Seen) -> f64) -> f64 {
     seen.iter().map(of).sum::<f64>() / seen.len() as f64
 }
 
-/// `TIDEGATE_SIM=name` runs the scenarios whose name contains `name`, and traces the first seed.
+fn print(scenario: &Scenario, seen: &[Seen]) {
+    println!(
+        "{:34} {:8.4} {:8.4} {:7.1} {:7.1} {:7.1} {:7.1} {:7.3} {:7.4}",
+        scenario.name,
+        mean(seen, |seen| seen.goodput),
+        seen.iter().map(|seen| seen.goodput).fold(f64::INFINITY, f64::min),
+        mean(seen, |seen| seen.p50),
+        mean(seen, |seen| seen.p99),
+        mean(seen, |seen| seen.limit),
+        mean(seen, |seen| seen.in_flight),
+        mean(seen, |seen| seen.coverage),
+        mean(seen, |seen| seen.refused),
+    );
+}
+
+/// What a scenario misses of its bars.
+fn missed(scenario: &Scenario, seen: &[Seen]) -> Option<String> {
+    let goodput = mean(seen, |seen| seen.goodput);
+    let p99 = mean(seen, |seen| seen.p99);
+    let coverage = mean(seen, |seen| seen.coverage);
+    let kept = goodput >= scenario.least && p99 <= scenario.slowest && COVERED.contains(&coverage);
+    (!kept)
+        .then(|| format!("{}: goodput {goodput:.4}, p99 {p99:.1} ms, covered {coverage:.3}", scenario.name))
+}
+
+/// For work on the algorithm: `TIDEGATE_SIM=step` runs only the scenarios with that in their name,
+/// `TIDEGATE_SEEDS=60` takes more seeds, `TIDEGATE_TRACE=3` prints seed 3 of the first scenario over time.
 #[test]
-fn every_scenario_keeps_its_goodput() {
+fn every_scenario_keeps_its_bars() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let only = std::env::var("TIDEGATE_SIM").unwrap_or_default();
     let scenarios: Vec<Scenario> =
         all().into_iter().filter(|scenario| scenario.name.contains(&only)).collect();
-    if let Some(seed) = std::env::var("TIDEGATE_TRACE").ok().and_then(|s| s.parse().ok()) {
+    if let Some(seed) = number("TIDEGATE_TRACE") {
         run(&scenarios[0], seed, true);
     }
-    let seeds = std::env::var("TIDEGATE_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(SEEDS);
-    let seen = survey(&scenarios, seeds);
-    let mut missed = Vec::new();
+    let seen = survey(&scenarios, number("TIDEGATE_SEEDS").unwrap_or(SEEDS));
     println!(
-        "{:34} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7}",
-        "", "goodput", "worst", "p50", "p99", "limit", "held"
+        "{:34} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "", "goodput", "worst", "p50", "p99", "limit", "held", "covered", "refused"
     );
-    for (scenario, seen) in scenarios.iter().zip(&seen) {
-        let goodput = mean(seen, |seen| seen.goodput);
-        let worst = seen.iter().map(|seen| seen.goodput).fold(f64::INFINITY, f64::min);
-        println!(
-            "{:34} {:8.4} {:8.4} {:7.1} {:7.1} {:7.1} {:7.1} {:7.3}",
-            scenario.name,
-            goodput,
-            worst,
-            mean(seen, |seen| seen.p50),
-            mean(seen, |seen| seen.p99),
-            mean(seen, |seen| seen.limit),
-            mean(seen, |seen| seen.in_flight),
-            mean(seen, |seen| seen.coverage),
-        );
-        if !only.is_empty() {
-            println!(
-                "{:?}",
-                seen.iter()
-                    .map(|s| (s.seed, (s.goodput * 1000.0) as u64, s.p99 as u64, s.limit as u64))
-                    .collect::<Vec<_>>()
-            );
-        }
-        if goodput < scenario.least {
-            missed.push(format!("{}: {goodput:.4}", scenario.name));
-        }
-    }
+    scenarios.iter().zip(&seen).for_each(|(scenario, seen)| print(scenario, seen));
     let together = mean(&seen.concat(), |seen| seen.goodput);
     println!("{:34} {together:8.4}", "together");
+    let missed: Vec<String> =
+        scenarios.iter().zip(&seen).filter_map(|(scenario, seen)| missed(scenario, seen)).collect();
     assert!(missed.is_empty(), "{missed:?}");
     assert!(together >= TOGETHER || !only.is_empty(), "{together:.4}");
 }

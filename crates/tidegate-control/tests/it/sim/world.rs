@@ -37,6 +37,8 @@ pub(super) struct Seen {
     pub(super) p50: f64,
     pub(super) p99: f64,
     pub(super) in_flight: f64,
+    /// The share of callers that were refused.
+    pub(super) refused: f64,
     /// The share of waits that ended by their predicted p90, at the end.
     pub(super) coverage: f64,
     /// Mean limit, all gates together.
@@ -56,6 +58,8 @@ struct World<'a> {
     out: Vec<usize>,
     latencies: Vec<u32>,
     good: u64,
+    came: u64,
+    refused: u64,
     seed: u64,
 }
 
@@ -83,6 +87,8 @@ pub(super) fn run(scenario: &Scenario, seed: u64, trace: bool) -> Seen {
         out: Vec::new(),
         latencies: Vec::new(),
         good: 0,
+        came: 0,
+        refused: 0,
         seed,
     };
     world.run(trace)
@@ -150,6 +156,7 @@ impl World<'_> {
             goodput: self.good as f64 / ideal,
             p50: quantile(0.5),
             p99: quantile(0.99),
+            refused: self.refused as f64 / self.came as f64,
             in_flight: held / ticks,
             limit: limits / ticks,
             coverage: self.gates.iter().map(Gate::coverage).sum::<f64>() / self.gates.len() as f64,
@@ -183,7 +190,11 @@ impl World<'_> {
         let work = (work * SECOND) as u64;
         self.requests.push(Request { gate, arrived: self.now, started: 0, work, kind });
         let expires = self.now + (self.scenario.timeout * SECOND) as u64;
-        let _: Answer = self.visit(gate, |(gate, out)| gate.arrive(id, expires, out));
+        let answer = self.visit(gate, |(gate, out)| gate.arrive(id, expires, out));
+        if self.seconds() >= self.scenario.window.0 {
+            self.came += 1;
+            self.refused += u64::from(matches!(answer, Answer::Refused));
+        }
     }
 
     fn reach_origin(&mut self, id: usize) {
