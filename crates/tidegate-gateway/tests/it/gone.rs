@@ -8,7 +8,10 @@ async fn who_leaves_the_queue_is_never_seen_by_the_origin() {
     let mut first = stand.connect().await;
     first.send(get("/hold")).await;
     eventually("the place is taken", || stand.origin.now() == 1).await;
-    let unread = format!("POST /gone HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{}", "1\r\nx\r\n".repeat(50_000));
+    let unread = format!(
+        "POST /gone HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        "1\r\nx\r\n".repeat(50_000)
+    );
     for request in [get("/gone"), post("/gone", "read ahead"), unread[..100_000].to_owned()] {
         let mut wire = stand.connect().await;
         wire.send(&request).await;

@@ -24,22 +24,22 @@ type Reply = Response<BoxBody<Bytes, hyper::Error>>;
 
 /// A request as it arrived. The body's length is known when it was read.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: Method,
-    pub target: String,
-    pub headers: HeaderMap,
-    pub body: Option<usize>,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<usize>,
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-pub struct Origin {
-    pub url: String,
-    pub address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) url: String,
+    pub(crate) address: SocketAddr,
     book: Arc<Book>,
     standing: watch::Sender<bool>,
 }
@@ -66,11 +66,11 @@ impl Default for Book {
 }
 
 impl Origin {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    pub fn on(listener: TcpListener) -> Self {
+    pub(crate) fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let (book, standing) = (Arc::new(Book::default()), watch::Sender::new(true));
         let (for_accepts, stand) = (Arc::clone(&book), standing.clone());
@@ -85,7 +85,7 @@ impl Origin {
     }
 
     /// The same at the path of a unix socket.
-    pub fn at(path: &std::path::Path) -> Self {
+    pub(crate) fn at(path: &std::path::Path) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let (book, standing) = (Arc::new(Book::default()), watch::Sender::new(true));
         let (for_accepts, stand) = (Arc::clone(&book), standing.clone());
@@ -100,37 +100,37 @@ impl Origin {
     }
 
     /// Every connection breaks, and nobody listens any more.
-    pub fn fall(&self) {
+    pub(crate) fn fall(&self) {
         self.standing.send_replace(false);
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.book.seen.lock().unwrap().clone()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.book.seen.lock().unwrap().len()
     }
 
-    pub fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.book.seen.lock().unwrap().last().expect("nothing was seen").clone()
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.book.connections.load(SeqCst)
     }
 
     /// Requests that are here now.
-    pub fn now(&self) -> usize {
+    pub(crate) fn now(&self) -> usize {
         self.book.now.load(SeqCst)
     }
 
-    pub fn peak(&self) -> usize {
+    pub(crate) fn peak(&self) -> usize {
         self.book.peak.load(SeqCst)
     }
 
     /// Lets so many requests for `/hold` have their answers.
-    pub fn release(&self, count: usize) {
+    pub(crate) fn release(&self, count: usize) {
         self.book.released.add_permits(count);
     }
 }
@@ -245,9 +245,12 @@ async fn serve(mut request: Request<Incoming>, book: Arc<Book>) -> Reply {
         }
         "/fields" => {
             let mut reply = Response::new(full("fields"));
-            for (name, value) in
-                [("keep-alive", "timeout=5"), ("connection", "x-private"), ("x-private", "1"), ("x-public", "1")]
-            {
+            for (name, value) in [
+                ("keep-alive", "timeout=5"),
+                ("connection", "x-private"),
+                ("x-private", "1"),
+                ("x-public", "1"),
+            ] {
                 reply.headers_mut().insert(name, HeaderValue::from_static(value));
             }
             reply

@@ -149,7 +149,9 @@ async fn fields_of_one_connection_stay_there() {
     assert_eq!((answer.header("x-public"), answer.header("x-private")), ("1", ""));
     assert_eq!((answer.header("keep-alive"), answer.header("connection")), ("", ""));
     let seen = stand.origin.last();
-    for name in ["x-mine", "keep-alive", "proxy-connection", "proxy", "te", "upgrade", "connection", "forwarded"] {
+    for name in
+        ["x-mine", "keep-alive", "proxy-connection", "proxy", "te", "upgrade", "connection", "forwarded"]
+    {
         assert_eq!(seen.header(name), "", "{name}");
     }
     assert_eq!((seen.header("x-yours"), seen.header("x-forwarded-for")), ("1", "127.0.0.1"));

@@ -16,38 +16,39 @@ use crate::origin::Origin;
 use crate::wire::{Answer, Wire};
 
 /// Long enough for the slowest machine; nothing that works takes as long.
-pub const BOUND: Duration = Duration::from_secs(10);
+pub(crate) const BOUND: Duration = Duration::from_secs(10);
 
-pub struct Stand {
-    pub gateway: Arc<Gateway>,
-    pub address: SocketAddr,
-    pub admin: SocketAddr,
-    pub probe: Option<SocketAddr>,
-    pub shutdown: Shutdown,
-    pub origin: Origin,
+pub(crate) struct Stand {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) probe: Option<SocketAddr>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) origin: Origin,
     serving: Option<JoinHandle<bool>>,
 }
 
 impl Stand {
     /// A gateway with these words of configuration before a new origin.
-    pub async fn new(words: &str) -> Self {
+    pub(crate) async fn new(words: &str) -> Self {
         Self::before(Origin::start().await, words, |_| ()).await
     }
 
     /// The same; `change` may set what has no word.
-    pub async fn with(words: &str, change: impl FnOnce(&mut Effective)) -> Self {
+    pub(crate) async fn with(words: &str, change: impl FnOnce(&mut Effective)) -> Self {
         Self::before(Origin::start().await, words, change).await
     }
 
     /// A gateway before an origin that the test plays itself. The stand's own origin is not used.
-    pub async fn facing(origin: impl std::fmt::Display, words: &str) -> Self {
+    pub(crate) async fn facing(origin: impl std::fmt::Display, words: &str) -> Self {
         let mut spare = Origin::start().await;
         spare.url = origin.to_string();
         Self::before(spare, words, |_| ()).await
     }
 
-    pub async fn before(origin: Origin, words: &str, change: impl FnOnce(&mut Effective)) -> Self {
-        let text = format!("origin = '{}'\nlisten = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n{words}", origin.url);
+    pub(crate) async fn before(origin: Origin, words: &str, change: impl FnOnce(&mut Effective)) -> Self {
+        let text =
+            format!("origin = '{}'\nlisten = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n{words}", origin.url);
         let mut effective = Effective::new(Config::parse(&text).unwrap()).unwrap();
         change(&mut effective);
         let shutdown = Shutdown::new();
@@ -63,43 +64,43 @@ impl Stand {
         }
     }
 
-    pub async fn connect(&self) -> Wire {
+    pub(crate) async fn connect(&self) -> Wire {
         Wire::connect(self.address).await
     }
 
     /// One request on a connection of its own.
-    pub async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+    pub(crate) async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut wire = self.connect().await;
         wire.send(request).await;
         wire.answer().await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(get(path)).await
     }
 
-    pub async fn admin(&self, path: &str) -> Answer {
+    pub(crate) async fn admin(&self, path: &str) -> Answer {
         let mut wire = Wire::connect(self.admin).await;
         wire.send(get(path)).await;
         wire.answer().await
     }
 
     /// A metric's value now, labels included in its name; 0 if it is not there.
-    pub fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = self.gateway.scrape();
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).unwrap_or(0.0)
     }
 
-    pub fn in_flight(&self) -> u64 {
+    pub(crate) fn in_flight(&self) -> u64 {
         self.gateway.limiter().stats().in_flight
     }
 
-    pub fn waiting(&self) -> u64 {
+    pub(crate) fn waiting(&self) -> u64 {
         self.gateway.limiter().stats().waiting
     }
 
     /// Every permit is back: as many requests as the limit pass at once, and none more were ever at the origin.
-    pub async fn is_whole(&self, limit: usize) {
+    pub(crate) async fn is_whole(&self, limit: usize) {
         eventually("all permits are back", || self.in_flight() == 0 && self.waiting() == 0).await;
         let before = self.origin.now();
         let mut wires = Vec::new();
@@ -118,7 +119,7 @@ impl Stand {
     }
 
     /// Asks to drain, and waits for the end; true if nothing was cut off.
-    pub async fn end(&mut self) -> bool {
+    pub(crate) async fn end(&mut self) -> bool {
         self.shutdown.drain();
         let serving = self.serving.take().unwrap();
         bounded("the gateway ends", serving).await.unwrap()
@@ -131,16 +132,16 @@ impl Drop for Stand {
     }
 }
 
-pub fn get(path: &str) -> String {
+pub(crate) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n")
 }
 
-pub fn post(path: &str, body: &str) -> String {
+pub(crate) fn post(path: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Waits until it holds.
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     bounded(what, async {
         while !holds() {
             sleep(Duration::from_millis(3)).await;
@@ -150,7 +151,7 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Waits for what must come.
-pub async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn bounded<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(BOUND, future).await {
         Ok(done) => done,
         Err(_) => panic!("never: {what}"),

@@ -10,48 +10,48 @@ use tokio::net::TcpStream;
 
 use crate::stand::bounded;
 
-pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
-pub struct Wire<S = TcpStream> {
-    pub stream: S,
+pub(crate) struct Wire<S = TcpStream> {
+    pub(crate) stream: S,
     read: BytesMut,
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
-    pub trailers: HeaderMap,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: HeaderMap,
     /// False if the connection ended before the answer did.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 impl Answer {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The problem in it, which must be one.
-    pub fn problem(&self) -> Value {
+    pub(crate) fn problem(&self) -> Value {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem: Value = serde_json::from_slice(&self.body).unwrap();
         assert_eq!(problem["status"], self.status);
         problem
     }
 
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         self.problem()["reason"].as_str().unwrap().to_owned()
     }
 }
 
 impl Wire {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = bounded("a connection", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self::over(stream)
@@ -59,45 +59,45 @@ impl Wire {
 }
 
 impl<S: Duplex> Wire<S> {
-    pub fn over(stream: S) -> Self {
+    pub(crate) fn over(stream: S) -> Self {
         Self { stream, read: BytesMut::new() }
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         bounded("bytes are taken", self.stream.write_all(bytes.as_ref())).await.unwrap();
         self.stream.flush().await.unwrap();
     }
 
     /// The next answer, interim ones included.
-    pub async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         bounded("an answer", self.read_answer(false)).await.expect("the connection ended without an answer")
     }
 
     /// The next answer, to a HEAD request.
-    pub async fn answer_to_head(&mut self) -> Answer {
+    pub(crate) async fn answer_to_head(&mut self) -> Answer {
         bounded("an answer", self.read_answer(true)).await.expect("the connection ended without an answer")
     }
 
     /// The next answer, or the connection's end.
-    pub async fn answer_or_end(&mut self) -> Option<Answer> {
+    pub(crate) async fn answer_or_end(&mut self) -> Option<Answer> {
         bounded("an answer or the end", self.read_answer(false)).await
     }
 
     /// Everything until the end.
-    pub async fn rest(&mut self) -> Vec<u8> {
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
         bounded("the connection's end", async { while self.more().await {} }).await;
         self.read.split().to_vec()
     }
 
     /// At least `count` bytes, as they are on the wire.
-    pub async fn bytes(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
         bounded("bytes", async { while self.read.len() < count && self.more().await {} }).await;
         let count = count.min(self.read.len());
         self.read.split_to(count).to_vec()
     }
 
     /// Has anything come that nobody has read?
-    pub fn has_unread(&self) -> bool {
+    pub(crate) fn has_unread(&self) -> bool {
         !self.read.is_empty()
     }
 
@@ -106,7 +106,7 @@ impl<S: Duplex> Wire<S> {
         matches!(self.stream.read_buf(&mut self.read).await, Ok(1..))
     }
 
-    pub async fn head(&mut self) -> Option<(u16, HeaderMap)> {
+    pub(crate) async fn head(&mut self) -> Option<(u16, HeaderMap)> {
         loop {
             let mut fields = [httparse::EMPTY_HEADER; 100];
             let mut response = httparse::Response::new(&mut fields);
@@ -116,10 +116,13 @@ impl<S: Duplex> Wire<S> {
                     let name = HeaderName::from_bytes(field.name.as_bytes()).unwrap();
                     (name, HeaderValue::from_bytes(field.value).unwrap())
                 });
-                let head = (response.code.unwrap(), headers.fold(HeaderMap::new(), |mut all, (name, value)| {
-                    all.append(name, value);
-                    all
-                }));
+                let head = (
+                    response.code.unwrap(),
+                    headers.fold(HeaderMap::new(), |mut all, (name, value)| {
+                        all.append(name, value);
+                        all
+                    }),
+                );
                 self.read.advance(length);
                 return Some(head);
             }
@@ -131,7 +134,8 @@ impl<S: Duplex> Wire<S> {
 
     async fn read_answer(&mut self, to_head: bool) -> Option<Answer> {
         let (status, headers) = self.head().await?;
-        let mut answer = Answer { status, headers, body: Vec::new(), trailers: HeaderMap::new(), whole: true };
+        let mut answer =
+            Answer { status, headers, body: Vec::new(), trailers: HeaderMap::new(), whole: true };
         let length = answer.headers.get("content-length").map(|l| l.to_str().unwrap().parse().unwrap());
         let chunked = answer.headers.contains_key("transfer-encoding");
         assert!(length.is_none() || !chunked, "two framings: {answer:?}");
@@ -179,7 +183,7 @@ impl<S: Duplex> Wire<S> {
         }
     }
 
-    pub async fn line(&mut self) -> Option<String> {
+    pub(crate) async fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.read.windows(2).position(|two| two == b"\r\n") {
                 let line = self.read.split_to(end + 2);

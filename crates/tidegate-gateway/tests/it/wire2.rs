@@ -11,25 +11,25 @@ use tokio::task::JoinHandle;
 
 use crate::stand::bounded;
 
-pub struct Wire2 {
-    pub sender: SendRequest<Bytes>,
+pub(crate) struct Wire2 {
+    pub(crate) sender: SendRequest<Bytes>,
     /// The connection; its result is why it ended.
-    pub connection: JoinHandle<Result<(), h2::Error>>,
+    pub(crate) connection: JoinHandle<Result<(), h2::Error>>,
 }
 
 #[derive(Debug)]
-pub struct Answer2 {
-    pub head: http::response::Parts,
-    pub body: Vec<u8>,
-    pub trailers: HeaderMap,
+pub(crate) struct Answer2 {
+    pub(crate) head: http::response::Parts,
+    pub(crate) body: Vec<u8>,
+    pub(crate) trailers: HeaderMap,
 }
 
 impl Wire2 {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap(), &Builder::new()).await
     }
 
-    pub async fn over<S>(stream: S, builder: &Builder) -> Self
+    pub(crate) async fn over<S>(stream: S, builder: &Builder) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -38,7 +38,7 @@ impl Wire2 {
     }
 
     /// Begins a request; its body is sent by the caller.
-    pub async fn begin(
+    pub(crate) async fn begin(
         &mut self,
         request: Request<()>,
         ended: bool,
@@ -47,28 +47,28 @@ impl Wire2 {
         sender.send_request(request, ended).unwrap()
     }
 
-    pub async fn get(&mut self, path: &str) -> Answer2 {
+    pub(crate) async fn get(&mut self, path: &str) -> Answer2 {
         let (answer, _) = self.begin(get2(path), true).await;
         whole(answer).await.unwrap()
     }
 
-    pub async fn post(&mut self, request: Request<()>, body: &'static [u8]) -> Answer2 {
+    pub(crate) async fn post(&mut self, request: Request<()>, body: &'static [u8]) -> Answer2 {
         let (answer, mut stream) = self.begin(request, false).await;
         stream.send_data(Bytes::from_static(body), true).unwrap();
         whole(answer).await.unwrap()
     }
 }
 
-pub fn get2(path: &str) -> Request<()> {
+pub(crate) fn get2(path: &str) -> Request<()> {
     Request::get(format!("http://a.example{path}")).body(()).unwrap()
 }
 
-pub fn post2(path: &str) -> http::request::Builder {
+pub(crate) fn post2(path: &str) -> http::request::Builder {
     Request::post(format!("http://a.example{path}"))
 }
 
 /// Reads an answer to its end.
-pub async fn whole(answer: h2::client::ResponseFuture) -> Result<Answer2, h2::Error> {
+pub(crate) async fn whole(answer: h2::client::ResponseFuture) -> Result<Answer2, h2::Error> {
     bounded("an answer", async {
         let (head, mut stream) = Response::into_parts(answer.await?);
         let mut body = Vec::new();
