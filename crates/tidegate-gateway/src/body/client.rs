@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
 use super::{BoxError, Pace, PaceSettings};
 
@@ -24,7 +25,13 @@ pub struct ClientBody {
 enum Source {
     Empty,
     Http1(Incoming),
-    Http2 { stream: h2::RecvStream, lent: usize, data_ended: bool },
+    /// `asks`: told when the body is wanted, by which a client that waits for a 100 gets it.
+    Http2 {
+        stream: h2::RecvStream,
+        lent: usize,
+        data_ended: bool,
+        asks: Option<oneshot::Sender<()>>,
+    },
 }
 
 impl ClientBody {
@@ -41,11 +48,18 @@ impl ClientBody {
         Self { source: Source::Http1(body), pace: Some(Pace::new(pace)) }
     }
 
-    pub(crate) fn http2(stream: h2::RecvStream, pace: PaceSettings) -> Self {
+    pub(crate) fn http2(
+        stream: h2::RecvStream,
+        pace: PaceSettings,
+        asks: Option<oneshot::Sender<()>>,
+    ) -> Self {
         if stream.is_end_stream() {
             return Self::empty();
         }
-        Self { source: Source::Http2 { stream, lent: 0, data_ended: false }, pace: Some(Pace::new(pace)) }
+        Self {
+            source: Source::Http2 { stream, lent: 0, data_ended: false, asks },
+            pace: Some(Pace::new(pace)),
+        }
     }
 
     /// Lets the client pause as long as it likes: for streams in which silence is normal, such as gRPC.
@@ -68,7 +82,12 @@ impl Body for ClientBody {
             Source::Http1(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxError::from)))
             }
-            Source::Http2 { stream, lent, data_ended } => poll_http2(stream, lent, data_ended, cx),
+            Source::Http2 { stream, lent, data_ended, asks } => {
+                if let Some(asks) = asks.take() {
+                    let _ = asks.send(()); // nobody listens: the answer is there already
+                }
+                poll_http2(stream, lent, data_ended, cx)
+            }
         };
         match (polled, &mut this.pace) {
             (Poll::Ready(Some(Ok(frame))), Some(pace)) => {

@@ -17,7 +17,7 @@ use crate::body::ClientBody;
 use crate::listen::{Client, Fault, Serve, Shutdown};
 use crate::observe::{AccessLog, Metrics, Snapshot, Status, Why};
 use crate::origin::{Origin, OriginFacts};
-use crate::refuse::{Audience, Refusal};
+use crate::refuse::{Audience, Refusal, Spread};
 use crate::relay::headers::ToOrigin;
 
 use super::answer::Answer;
@@ -42,6 +42,7 @@ pub struct Gateway {
     pub(super) log: Option<AccessLog>,
     pub(super) shutdown: Shutdown,
     pub(super) queue_bytes: AtomicU64,
+    spread: Spread,
     registry: Registry,
     connections: OnceLock<Limiter>,
 }
@@ -93,6 +94,7 @@ impl Gateway {
                 log,
                 shutdown,
                 queue_bytes: AtomicU64::new(0),
+                spread: Spread::default(),
                 registry,
                 connections: OnceLock::new(),
             }
@@ -191,6 +193,12 @@ impl Gateway {
     /// The answer that says a refusal; counts it.
     pub(super) fn say(&self, refusal: &Refusal, audience: Audience) -> Response<Answer> {
         self.metrics.refused(refusal.reason);
+        let mut refusal = refusal.clone();
+        if refusal.retry_after.is_none() && refusal.is_for_load() {
+            // Nothing is known of the origin's pace yet.
+            refusal.retry_after = Some(self.spread.next());
+            refusal.worth_retrying = true;
+        }
         refusal.render(audience).map(|body: Bytes| Answer::whole(body))
     }
 }

@@ -88,7 +88,9 @@ async fn pass(
     if grpc {
         body.without_pace();
     }
-    let client_upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| wants_upgrade(&head));
+    // HTTP/2 has no such upgrade, so an origin that is spoken to in it is not asked.
+    let may_upgrade = !gateway.origin.speaks_http2() && wants_upgrade(&head);
+    let client_upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| may_upgrade);
     let declared = declared_length(&head.headers).filter(|_| !grpc && !head.headers.contains_key(EXPECT));
     let bypasses = gateway.settings.bypass.iter().any(|path| path == head.uri.path());
     let trusted = gateway.settings.trusted_proxies.contains(client.peer.ip());
@@ -191,16 +193,20 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Does an HTTP/1.1 request ask for another protocol (RFC 9110 §7.8)? HTTP/2 in clear is not offered this way.
+/// Does an HTTP/1.1 request ask for another protocol (RFC 9110 §7.8)? HTTP/2 in clear is not passed on, not even
+/// as one of several: requests inside it would not come through the door.
 fn wants_upgrade(head: &request::Parts) -> bool {
-    let named = |value: &http::HeaderValue| {
-        value
-            .to_str()
-            .is_ok_and(|list| list.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade")))
+    let lists = |field, wanted: &str| {
+        head.headers.get_all(field).iter().any(|value| {
+            value
+                .to_str()
+                .is_ok_and(|list| list.split(',').any(|name| name.trim().eq_ignore_ascii_case(wanted)))
+        })
     };
     head.version == http::Version::HTTP_11
-        && head.headers.get(UPGRADE).is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"))
-        && head.headers.get_all(CONNECTION).iter().any(named)
+        && head.headers.contains_key(UPGRADE)
+        && !lists(UPGRADE, "h2c")
+        && lists(CONNECTION, "upgrade")
 }
 
 /// Server-sent events end when their client leaves, not when the work is done.

@@ -22,6 +22,7 @@ use crate::body::{BoxError, ClientBody};
 use crate::socket::Watch;
 
 use super::connection::Stream;
+use super::screen::is_other_protocol;
 use super::screened::{Desk, FAULT_PATH, Screened};
 use super::{Client, ListenSettings, Serve, Shutdown};
 
@@ -55,13 +56,12 @@ pub(super) async fn serve<S: Serve>(
             }
             // After these the screen sees nothing any more, so nothing but the other protocol may follow.
             let last = request.method() == http::Method::CONNECT
-                || request
-                    .headers()
-                    .get(UPGRADE)
-                    .is_some_and(|to| !to.as_bytes().eq_ignore_ascii_case(b"h2c"));
+                || request.headers().get_all(UPGRADE).iter().any(|to| is_other_protocol(to.as_bytes()));
             let request = request.map(|body| ClientBody::http1(body, pace));
             let mut response: Response<S::Body> = service.serve(request, client).await;
-            if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                desk.tunnel.store(true, Ordering::Relaxed);
+            } else if last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Busy { body, desk }))
@@ -98,7 +98,8 @@ pub(super) async fn serve<S: Serve>(
     if let Some(Err(error)) = &ended {
         tracing::debug!(%error, "an HTTP/1 connection ended early");
     }
-    if matches!(ended, Some(Ok(()))) && !left {
+    // A tunnel's bytes are for the tunnel.
+    if matches!(ended, Some(Ok(()))) && !left && !desk.tunnel.load(Ordering::Relaxed) {
         let _ = timeout(LINGER, watch.discard(LINGER_BYTES)).await;
     }
 }

@@ -1,23 +1,26 @@
 //! HTTP/2: the h2 crate driven directly, one task for the connection and one for each stream.
 
 use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
-use h2::{Ping, PingPong, Reason};
-use http::Request;
+use h2::{Ping, PingPong, Reason, RecvStream};
+use http::header::EXPECT;
+use http::{Request, Response, StatusCode};
 use http_body::Body;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::body::ClientBody;
+use crate::body::{BoxError, ClientBody, PaceSettings};
 
 use super::connection::Stream;
 use super::send2;
-use super::{Client, ListenSettings, Serve, Shutdown};
+use super::{Client, Fault, ListenSettings, Serve, Shutdown};
 
 /// Credit of one stream, and of the connection: what a body may send before it is read. 64 KiB is the protocol's
 /// own; sixteen streams' worth together.
@@ -69,9 +72,12 @@ pub(super) async fn serve<S: Serve>(
                 }
                 Some(Ok((request, respond))) => {
                     let (service, client) = (Arc::clone(&service), Arc::clone(&client));
-                    let pace = settings.pace;
-                    let request = request.map(|body| ClientBody::http2(body, pace));
-                    streams.spawn(answer(request, respond, service, client, pace));
+                    if request.headers().len() > settings.head_fields {
+                        let refused = service.refuse(Fault::HeadTooLarge, &client);
+                        streams.spawn(send(refused, respond, settings.pace));
+                        continue;
+                    }
+                    streams.spawn(answer(request, respond, service, client, settings.pace));
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "an HTTP/2 connection ended early");
@@ -101,21 +107,52 @@ pub(super) async fn serve<S: Serve>(
 }
 
 async fn answer<S: Serve>(
-    request: Request<ClientBody>,
+    request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     service: Arc<S>,
     client: Arc<Client>,
-    pace: crate::body::PaceSettings,
+    pace: PaceSettings,
 ) {
-    let response = tokio::select! {
-        biased;
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
-        response = service.serve(request, client) => response,
-    };
+    let expects =
+        request.headers().get(EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let (asks, mut asked) = oneshot::channel();
+    let asks = Some(asks).filter(|_| expects);
+    let request = request.map(|body| ClientBody::http2(body, pace, asks));
+    let mut serving = pin!(service.serve(request, client));
+    let mut waits = expects;
+    let response = poll_fn(|cx| {
+        if respond.poll_reset(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let served = serving.as_mut().poll(cx);
+        if waits && served.is_pending() {
+            if let Poll::Ready(wanted) = Pin::new(&mut asked).poll(cx) {
+                waits = false;
+                if wanted.is_ok() {
+                    let mut go_on = Response::new(());
+                    *go_on.status_mut() = StatusCode::CONTINUE;
+                    // An error means that the client has gone.
+                    let _ = respond.send_informational(go_on);
+                }
+            }
+        }
+        served.map(Some)
+    })
+    .await;
+    if let Some(response) = response {
+        send(response, respond, pace).await;
+    }
+}
+
+/// Sends an answer to its end.
+async fn send<B>(response: Response<B>, mut respond: SendResponse<Bytes>, pace: PaceSettings)
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
     let (head, body) = response.into_parts();
     let ended = body.is_end_stream();
     // An error means that the client has gone.
-    if let Ok(stream) = respond.send_response(http::Response::from_parts(head, ()), ended) {
+    if let Ok(stream) = respond.send_response(Response::from_parts(head, ()), ended) {
         if !ended {
             send2::send(stream, body, pace).await;
         }
@@ -125,7 +162,7 @@ async fn answer<S: Serve>(
 /// Asks a silent connection whether it is still there.
 struct Alive {
     ping: PingPong,
-    timer: std::pin::Pin<Box<Sleep>>,
+    timer: Pin<Box<Sleep>>,
     asked: bool,
 }
 

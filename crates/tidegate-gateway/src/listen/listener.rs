@@ -102,16 +102,17 @@ impl Listener {
         self.connections.drain().await;
     }
 
+    /// The next connection, once there is a permit for it. Only this takes permits, so none is held meanwhile.
     async fn accept(&self) -> (TcpStream, SocketAddr, Permit) {
-        let permit = loop {
-            // A wait that expires says only that every connection is still open.
-            if let Ok(permit) = self.connections.acquire(Demand::ONE).await {
-                break permit;
-            }
-        };
+        let mut room = self.connections.subscribe();
         loop {
+            room.wait_until_ready().await;
             match self.tcp.accept().await {
-                Ok((tcp, peer)) => return (tcp, peer, permit),
+                Ok((tcp, peer)) => {
+                    if let Ok(permit) = self.connections.acquire(Demand::ONE).await {
+                        return (tcp, peer, permit);
+                    }
+                }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept for a moment: raise the limit of open files");

@@ -144,6 +144,13 @@ impl Screen {
     fn look_at_head(&mut self, bytes: &[u8], searched: usize) -> Result<Option<usize>, Fault> {
         // Line ends before a request are allowed (RFC 9112 §2.2).
         let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        // What cannot become a method is not waited for.
+        if bytes
+            .get(blank)
+            .is_some_and(|first| !first.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~".contains(first))
+        {
+            return Err(Fault::Malformed("the request line is not HTTP/1"));
+        }
         let mut from = searched.max(blank);
         while let Some(found) = bytes.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n'))
         {
@@ -214,7 +221,7 @@ impl Screen {
             } else if name.eq_ignore_ascii_case("host") {
                 hosts += 1;
             } else if name.eq_ignore_ascii_case("upgrade") {
-                upgrade = !field.value.trim_ascii().eq_ignore_ascii_case(b"h2c");
+                upgrade |= is_other_protocol(field.value);
             }
         }
         let old = request.version == Some(0);
@@ -236,6 +243,11 @@ impl State {
     const fn chunk_size() -> Self {
         Self::ChunkSize { size: 0, digits: 0, line: 0, extension: false, cr: false }
     }
+}
+
+/// Does this `Upgrade` field ask for something that could become a tunnel? HTTP/2 in clear is never begun this way.
+pub(super) fn is_other_protocol(value: &[u8]) -> bool {
+    !value.trim_ascii().eq_ignore_ascii_case(b"h2c")
 }
 
 fn content_length(value: &[u8]) -> Result<u64, Fault> {

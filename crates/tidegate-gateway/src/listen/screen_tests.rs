@@ -47,7 +47,7 @@ fn messages_pass_whatever_their_framing() {
     passes(&format!("POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 5\r\n\r\nhello{GET}"));
     passes(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n{GET}"));
     passes(&format!(
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n{GET}"
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n\r\n\r\n\r\n\r\n\r\n\r\n0\r\n\r\n{GET}"
     ));
     passes(&format!(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nx: y\r\nz: w\r\n\r\n{GET}"

@@ -27,6 +27,8 @@ const FAULT_HEAD: &[u8] = b"GET /.tidegate/fault HTTP/1.1\r\nHost: -\r\nConnecti
 pub(super) struct Desk {
     /// A request is being answered.
     pub(super) busy: AtomicBool,
+    /// The connection has become a tunnel.
+    pub(super) tunnel: AtomicBool,
     /// Why the last request of this connection is refused.
     pub(super) fault: OnceLock<Fault>,
 }
@@ -126,7 +128,9 @@ impl<S> Screened<S> {
 
     /// Nothing to read. Ready when that has lasted too long: true if a head began and did not end.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.desk.busy.load(Ordering::Relaxed) && self.held.is_empty() {
+        // A tunnel may be silent as long as it likes: it is counted among the streams.
+        let patient = self.desk.busy.load(Ordering::Relaxed) || self.desk.tunnel.load(Ordering::Relaxed);
+        if patient && self.held.is_empty() {
             self.since = None;
             return Poll::Pending;
         }

@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (text, problem) in [
-            ("localhost:9000", "only http"),
+            ("localhost:9000", "scheme is missing"),
             ("localhost", "scheme is missing"),
             ("ftp://a", "only http"),
             ("http://a/path", "has a path"),

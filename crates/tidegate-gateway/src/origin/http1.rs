@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::socket::Watch;
 
 use super::exchange::Leave;
+use super::sent::{blame, within};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
 
 /// Bytes of an answer that may wait for its client, and the most bytes of its head.
@@ -103,6 +104,7 @@ pub(super) async fn exchange(
             Ok(reply) => return Ok(reply),
             Err(failed) => failed,
         };
+        let written = failed.unsent.is_none();
         request = match (failed.unsent, again) {
             _ if leave.left() => return Err(failed.error),
             (Some(request), _) => request,
@@ -110,6 +112,10 @@ pub(super) async fn exchange(
             _ => return Err(failed.error),
         };
         origin.counts.repeats.fetch_add(1, Relaxed);
+        if written {
+            // The origin may have seen it: once more on a new connection, and then no more.
+            break;
+        }
     }
     let kept = Kept::open(&origin).await?;
     attempt(&origin, kept, request, &leave).await.map_err(|failed| failed.error)
@@ -124,15 +130,16 @@ struct Failed {
 async fn attempt(
     origin: &Arc<Origin>,
     mut kept: Kept,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     leave: &Arc<Leave>,
 ) -> Result<Reply, Failed> {
     leave.attach(&kept.line);
     if leave.left() {
         kept.line.half_close();
     }
-    let limit = origin.settings.head_timeout;
-    let answered = timeout(limit, kept.sender.try_send_request(request)).await;
+    let sent = request.body_mut().watch();
+    let answer = kept.sender.try_send_request(request);
+    let answered = within(origin.settings.head_timeout, sent.as_ref(), answer).await;
     leave.detach();
     match answered {
         Ok(Ok(response)) => {
@@ -149,11 +156,10 @@ async fn attempt(
         }
         Ok(Err(mut error)) => {
             let unsent = error.take_message();
-            Err(Failed { error: OriginError::of_hyper(error.into_error()), unsent })
+            let error = OriginError::of_hyper(error.into_error());
+            Err(Failed { error: blame(sent, error), unsent })
         }
-        Err(elapsed) => {
-            Err(Failed { error: OriginError::new(OriginErrorKind::HeadTimeout, elapsed), unsent: None })
-        }
+        Err(error) => Err(Failed { error, unsent: None }),
     }
 }
 

@@ -1,10 +1,13 @@
 //! An exchange over HTTP/2: all of them share one connection.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
-use h2::client::{Builder, SendRequest};
+use h2::SendStream;
+use h2::client::{Builder, ResponseFuture, SendRequest};
 use http::{Request, Version};
 use http_body::Body;
 use tokio::time::timeout;
@@ -13,6 +16,7 @@ use crate::body::PaceSettings;
 use crate::listen::send2;
 
 use super::http1::Open;
+use super::sent::{blame, within};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
 
 /// Credit of the connection: at least a MiB, since all exchanges share it; of one stream: what may wait for its client.
@@ -21,31 +25,32 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const FRAME: u32 = 16 * 1024;
 const SEND_BUFFER: usize = 64 * 1024;
 const HEAD: u32 = 64 * 1024;
+/// How often it is asked whether the peer has room.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Sends `request` and waits for the answer's head.
 pub(super) async fn exchange(
     origin: Arc<Origin>,
     request: Request<RequestBody>,
 ) -> Result<Reply, OriginError> {
-    let (mut head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     head.version = Version::HTTP_2;
-    let mut sender = ready(&origin).await?;
     let ended = body.is_end_stream();
+    let sent = body.watch();
     let limit = origin.settings.head_timeout;
-    let (response, stream) = sender.send_request(Request::from_parts(head, ()), ended).map_err(of_h2)?;
+    let (response, stream) = begin(&origin, Request::from_parts(head, ()), ended).await?;
     // Sends while the answer is awaited, and after it began (gRPC); its end, early or not, ends the sending.
     let sending = (!ended).then(|| {
         let pace = PaceSettings { stall: limit, rate: 0, ..PaceSettings::default() };
         tokio::spawn(send2::send(stream, body, pace)).abort_handle()
     });
     let sending = Sending(sending);
-    match timeout(limit, response).await {
-        Ok(Ok(response)) => {
+    match within(limit, sent.as_ref(), response).await? {
+        Ok(response) => {
             let (head, body) = response.into_parts();
             Ok(Reply { head, body: ReplyBody::http2(body, sending, origin) })
         }
-        Ok(Err(error)) => Err(of_h2(error)),
-        Err(elapsed) => Err(OriginError::new(OriginErrorKind::HeadTimeout, elapsed)),
+        Err(error) => Err(blame(sent, of_h2(error))),
     }
 }
 
@@ -67,21 +72,37 @@ impl Drop for Sending {
     }
 }
 
-/// A sender whose peer has room for one more stream.
-async fn ready(origin: &Arc<Origin>) -> Result<SendRequest<Bytes>, OriginError> {
+/// Begins a stream when the peer has room for it. They take turns, so that no more than one is begun beyond the
+/// peer's own limit.
+async fn begin(
+    origin: &Arc<Origin>,
+    head: Request<()>,
+    ended: bool,
+) -> Result<(ResponseFuture, SendStream<Bytes>), OriginError> {
     let mut standing = origin.http2.lock().await;
-    if let Some(sender) = &*standing {
-        if let Ok(sender) = sender.clone().ready().await {
-            return Ok(sender);
+    if let Some(sender) = &mut *standing {
+        if ready(sender).await.is_ok() {
+            return sender.send_request(head, ended).map_err(of_h2);
         }
+        *standing = None;
     }
     origin.counts.dials.fetch_add(1, Relaxed);
     let opened = open(origin).await.inspect_err(|_| {
         origin.counts.dials_failed.fetch_add(1, Relaxed);
     })?;
-    *standing = Some(opened.clone());
-    drop(standing);
-    opened.ready().await.map_err(of_h2)
+    let sender = standing.insert(opened);
+    ready(sender).await.map_err(of_h2)?;
+    sender.send_request(head, ended).map_err(of_h2)
+}
+
+/// Resolves when the stream that was begun last is open.
+async fn ready(sender: &mut SendRequest<Bytes>) -> Result<(), h2::Error> {
+    // h2 wakes when that stream opens, but not when it is given up before, so it is asked again.
+    loop {
+        if let Ok(ready) = timeout(AGAIN, poll_fn(|cx| sender.poll_ready(cx))).await {
+            return ready;
+        }
+    }
 }
 
 async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Bytes>, OriginError> {

@@ -9,6 +9,7 @@
 //! | `exchange` | [`Exchange`]: a request on its way, whose client may leave |
 //! | `http1`, `http2` | the same over either protocol |
 //! | `request_body` | [`RequestBody`]: what was buffered already, then the rest |
+//! | `sent` | how the sending of that goes |
 //! | `reply` | [`Reply`] and [`ReplyBody`] |
 //! | `error` | [`OriginError`] |
 
@@ -21,6 +22,7 @@ mod http2;
 mod pool;
 mod reply;
 mod request_body;
+mod sent;
 mod settings;
 
 pub use address::{AddressError, OriginAddress};

@@ -9,24 +9,35 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::body::{BoxError, ClientBody};
 
+use super::sent::Sent;
+
 /// A request's body on its way to the origin.
 #[derive(Debug)]
 pub struct RequestBody {
     ahead: VecDeque<Bytes>,
     rest: ClientBody,
+    sent: Option<Sent>,
 }
 
 impl RequestBody {
     /// `ahead`, which was read already, then `rest`.
     #[must_use]
     pub fn new(ahead: VecDeque<Bytes>, rest: ClientBody) -> Self {
-        Self { ahead, rest }
+        Self { ahead, rest, sent: None }
     }
 
     /// A body without a byte.
     #[must_use]
     pub fn empty() -> Self {
         Self::new(VecDeque::new(), ClientBody::empty())
+    }
+
+    /// Lets the sending of this body be seen; there is nothing to see if it has no byte.
+    pub(super) fn watch(&mut self) -> Option<Sent> {
+        if !self.is_end_stream() {
+            self.sent = Some(Sent::new());
+        }
+        self.sent.clone()
     }
 
     /// The same body once more, if all of it is here.
@@ -44,9 +55,17 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.ahead.pop_front() {
+        let polled = match self.ahead.pop_front() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
             None => Pin::new(&mut self.rest).poll_frame(cx),
+        };
+        match (polled, &self.sent) {
+            (Poll::Ready(Some(Err(error))), Some(sent)) => Poll::Ready(Some(Err(sent.broke(error).into()))),
+            (Poll::Ready(frame), Some(sent)) => {
+                sent.moved();
+                Poll::Ready(frame)
+            }
+            (polled, _) => polled,
         }
     }
 

@@ -33,6 +33,12 @@ impl Refusal {
     pub fn new(status: StatusCode, reason: Reason, detail: &'static str) -> Self {
         Self { status, reason, detail, retry_after: None, worth_retrying: false, wait: None }
     }
+
+    /// Is there too much at the moment, so that a later moment may be better?
+    pub(crate) fn is_for_load(&self) -> bool {
+        use Reason::{Connections, Displaced, Expired, Memory, QueueFull, WaitTooLong};
+        matches!(self.reason, QueueFull | WaitTooLong | Expired | Displaced | Memory | Connections)
+    }
 }
 
 impl From<&Refused> for Refusal {

@@ -50,19 +50,23 @@ impl ToOrigin {
         let host = host_of(head)?;
         let wanted = if upgrade { head.headers.get(UPGRADE).cloned() } else { None };
         let trailers = wants_trailers(&head.headers);
+        let came_as = head.version;
         strip_hop_by_hop(&mut head.headers);
         head.headers.remove(EXPECT); // we answered it, or will
         head.headers.remove(TE);
         head.headers.remove(PROXY);
         if trailers {
             head.headers.insert(TE, HeaderValue::from_static("trailers"));
+            if !self.http2 {
+                head.headers.append(CONNECTION, HeaderValue::from_static("te")); // RFC 9110 §10.1.4
+            }
         }
         if let Some(wanted) = wanted {
             head.headers.insert(UPGRADE, wanted);
-            head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            head.headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
         }
         forward(&mut head.headers, client, trusted, host.as_ref());
-        add_via(&mut head.headers, client.protocol);
+        add_via(&mut head.headers, came_as);
         join_cookies(&mut head.headers);
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         if self.http2 {
@@ -88,15 +92,15 @@ impl ToOrigin {
 }
 
 /// Turns the origin's head into the one the client gets. `upgraded`: this answer changes the protocol.
-pub(crate) fn to_client(head: &mut response::Parts, via: Protocol, upgraded: bool) {
+pub(crate) fn to_client(head: &mut response::Parts, to: Protocol, upgraded: bool) {
     let wanted = if upgraded { head.headers.get(UPGRADE).cloned() } else { None };
     strip_hop_by_hop(&mut head.headers);
     if let Some(wanted) = wanted {
         head.headers.insert(UPGRADE, wanted);
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    add_via(&mut head.headers, via);
-    head.version = match via {
+    add_via(&mut head.headers, head.version);
+    head.version = match to {
         Protocol::Http1 => Version::HTTP_11,
         Protocol::Http2 => Version::HTTP_2,
     };
@@ -105,6 +109,9 @@ pub(crate) fn to_client(head: &mut response::Parts, via: Protocol, upgraded: boo
 /// What the request is for: a target with an authority counts more than `Host` (RFC 9112 §3.2.2).
 fn host_of(head: &request::Parts) -> Result<Option<HeaderValue>, Unfit> {
     if let Some(authority) = head.uri.authority() {
+        if authority.as_str().contains('@') {
+            return Err(Unfit("the request target has a user name"));
+        }
         if head.version == Version::HTTP_2 {
             if let Some(host) = head.headers.get(HOST) {
                 if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) {
@@ -114,7 +121,14 @@ fn host_of(head: &request::Parts) -> Result<Option<HeaderValue>, Unfit> {
         }
         return Ok(HeaderValue::from_str(authority.as_str()).ok());
     }
-    Ok(head.headers.get(HOST).cloned())
+    let host = head.headers.get(HOST).filter(|host| !host.is_empty());
+    let is_host = |host: &&HeaderValue| {
+        !host.as_bytes().contains(&b'@') && Authority::try_from(host.as_bytes()).is_ok()
+    };
+    match host {
+        Some(host) if !is_host(&host) => Err(Unfit("Host is not a host")),
+        host => Ok(host.cloned()),
+    }
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {
@@ -168,17 +182,14 @@ fn forward(headers: &mut HeaderMap, client: &Client, trusted: bool, host: Option
     }
 }
 
-fn add_via(headers: &mut HeaderMap, protocol: Protocol) {
-    match (headers.contains_key(VIA), protocol) {
-        (false, Protocol::Http1) => {
-            headers.insert(VIA, HeaderValue::from_static("1.1 tidegate"));
-        }
-        (false, Protocol::Http2) => {
-            headers.insert(VIA, HeaderValue::from_static("2 tidegate"));
-        }
-        (true, Protocol::Http1) => append(headers, VIA, "1.1 tidegate"),
-        (true, Protocol::Http2) => append(headers, VIA, "2 tidegate"),
-    }
+/// Says in which version the message came (RFC 9110 §7.6.3).
+fn add_via(headers: &mut HeaderMap, came_as: Version) {
+    let element = match came_as {
+        Version::HTTP_2 => "2 tidegate",
+        Version::HTTP_10 => "1.0 tidegate",
+        _ => "1.1 tidegate",
+    };
+    append(headers, VIA, element);
 }
 
 /// Adds an element to a list field, all of whose elements become one line.

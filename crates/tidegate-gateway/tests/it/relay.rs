@@ -1,0 +1,230 @@
+//! What a client sends reaches the origin, and the answer the client, as HTTP/1 means it.
+
+use tokio::io::AsyncWriteExt;
+
+use crate::stand::{Stand, bounded, eventually, get, post};
+use crate::wire::Wire;
+
+#[tokio::test]
+async fn a_request_and_its_answer_pass() {
+    let stand = Stand::new("").await;
+    let answer = stand.get("/hello?a=1").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+    assert_eq!(answer.header("via"), "1.1 tidegate");
+    let seen = stand.origin.last();
+    assert_eq!((seen.target.as_str(), seen.header("host")), ("/hello?a=1", "a.example"));
+    assert_eq!(seen.header("x-forwarded-for"), "127.0.0.1");
+    assert_eq!(seen.header("x-forwarded-proto"), "http");
+    assert_eq!(seen.header("x-forwarded-host"), "a.example");
+    assert_eq!(seen.header("via"), "1.1 tidegate");
+}
+
+#[tokio::test]
+async fn bodies_pass_in_either_framing_with_trailers() {
+    let stand = Stand::new("").await;
+    let mut wire = stand.connect().await;
+    wire.send(post("/echo", "sized")).await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.text().as_str(), answer.header("content-length")), ("sized", "5"));
+    wire.send("POST /echo HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
+    wire.send("3\r\nabc\r\n4;ext=1\r\ndefg\r\n0\r\nX-Sum: 7\r\n\r\n").await;
+    let answer = wire.answer().await;
+    assert_eq!(answer.text(), "abcdefg");
+    assert_eq!(answer.trailers["x-sum"], "7");
+    assert!(!stand.origin.last().headers.contains_key("content-length"));
+    wire.send(get("/hello")).await;
+    assert_eq!(wire.answer().await.text(), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_bodies_pass_both_ways() {
+    const SIZE: usize = 64 * 1024 * 1024;
+    let stand = Stand::new("").await;
+    let answer = bounded("64 MiB down", stand.get(&format!("/big/{SIZE}"))).await;
+    assert!(answer.whole);
+    assert_eq!(answer.body.len(), SIZE);
+    let mut wire = stand.connect().await;
+    wire.send(format!("POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n")).await;
+    let piece = vec![b'x'; 1024 * 1024];
+    for _ in 0..64 {
+        wire.send(&piece).await;
+    }
+    assert_eq!(wire.answer().await.status, 200);
+    assert_eq!(stand.origin.last().body, Some(SIZE));
+    stand.is_whole(3).await;
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let stand = Stand::new("").await;
+    let mut wire = stand.connect().await;
+    let all: String = (0..20)
+        .map(|index| match index % 3 {
+            0 => get(&format!("/big/{index}")),
+            1 => post("/echo", &format!("echo {index}")),
+            _ => get("/hello"),
+        })
+        .collect();
+    wire.send(all).await;
+    for index in 0..20 {
+        let text = match index % 3 {
+            0 => "b".repeat(index),
+            1 => format!("echo {index}"),
+            _ => "hello".to_owned(),
+        };
+        assert_eq!(wire.answer().await.text(), text);
+    }
+}
+
+#[tokio::test]
+async fn answers_without_a_body_keep_their_fields() {
+    let stand = Stand::new("").await;
+    let mut wire = stand.connect().await;
+    wire.send("HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let answer = wire.answer_to_head().await;
+    assert_eq!((answer.status, answer.header("content-length")), (200, "5"));
+    wire.send(get("/modified")).await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.status, answer.header("etag")), (304, "\"one\""));
+    wire.send(get("/status/204")).await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.status, answer.header("content-length")), (204, ""));
+    wire.send(get("/hello")).await;
+    assert_eq!(wire.answer().await.text(), "hello");
+    stand.is_whole(2).await;
+}
+
+#[tokio::test]
+async fn an_http10_client_gets_an_answer_that_ends_with_the_connection() {
+    let stand = Stand::new("").await;
+    let mut wire = stand.connect().await;
+    wire.send("GET /big/5000 HTTP/1.0\r\n\r\n").await;
+    let answer = wire.answer().await;
+    assert_eq!((answer.status, answer.body.len()), (200, 5000));
+    assert_eq!(answer.header("transfer-encoding"), "");
+    let seen = stand.origin.last();
+    assert_eq!(seen.header("host"), stand.origin.address.to_string());
+    assert_eq!(seen.header("via"), "1.0 tidegate");
+}
+
+#[tokio::test]
+async fn a_hundred_is_sent_after_admission_only() {
+    let stand = Stand::new("limit = 1\nmax-queue = 1").await;
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+    let mut wire = stand.connect().await;
+    wire.send(head).await;
+    assert_eq!(wire.answer().await.status, 100);
+    wire.send("body").await;
+    assert_eq!(wire.answer().await.text(), "body");
+    assert_eq!(stand.origin.last().header("expect"), "");
+
+    let mut first = stand.connect().await;
+    first.send(get("/hold")).await;
+    eventually("the place is taken", || stand.origin.now() == 1).await;
+    wire.send(head).await;
+    eventually("it waits", || stand.waiting() == 1).await;
+    // There is no place for this one: it hears so, and never a 100.
+    let refused = stand.ask(head).await;
+    assert_eq!((refused.status, refused.reason().as_str()), (503, "queue_full"));
+    assert!(!wire.has_unread());
+    stand.origin.release(1);
+    assert_eq!(first.answer().await.status, 200);
+    assert_eq!(wire.answer().await.status, 100);
+    wire.send("late").await;
+    assert_eq!(wire.answer().await.text(), "late");
+    assert_eq!(stand.origin.count(), 3);
+}
+
+#[tokio::test]
+async fn fields_of_one_connection_stay_there() {
+    let stand = Stand::new("").await;
+    let answer = stand
+        .ask(
+            "GET /fields HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\n\
+             Proxy-Connection: keep-alive\r\nProxy: evil\r\nTE: gzip\r\nX-Yours: 1\r\nUpgrade: h2c\r\n\
+             X-Forwarded-For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nVia: 1.0 other\r\n\r\n",
+        )
+        .await;
+    assert_eq!((answer.header("x-public"), answer.header("x-private")), ("1", ""));
+    assert_eq!((answer.header("keep-alive"), answer.header("connection")), ("", ""));
+    let seen = stand.origin.last();
+    for name in
+        ["x-mine", "keep-alive", "proxy-connection", "proxy", "te", "upgrade", "connection", "forwarded"]
+    {
+        assert_eq!(seen.header(name), "", "{name}");
+    }
+    assert_eq!((seen.header("x-yours"), seen.header("x-forwarded-for")), ("1", "127.0.0.1"));
+    assert_eq!(seen.header("via"), "1.0 other, 1.1 tidegate");
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_is_believed() {
+    let stand = Stand::new("trusted-proxy = ['127.0.0.0/8']").await;
+    stand
+        .ask(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\
+             X-Forwarded-Host: b\r\nForwarded: for=6.6.6.6\r\n\r\n",
+        )
+        .await;
+    let seen = stand.origin.last();
+    assert_eq!(seen.header("x-forwarded-for"), "6.6.6.6, 127.0.0.1");
+    assert_eq!((seen.header("x-forwarded-proto"), seen.header("x-forwarded-host")), ("https", "b"));
+    assert_eq!(seen.header("forwarded"), "for=6.6.6.6, for=127.0.0.1;proto=http");
+}
+
+#[tokio::test]
+async fn the_target_names_the_host_once() {
+    let stand = Stand::new("").await;
+    stand.ask("GET http://b.example:81/x?y HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+    let seen = stand.origin.last();
+    assert_eq!((seen.target.as_str(), seen.header("host")), ("/x?y", "b.example:81"));
+    stand.ask("OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+    assert_eq!(stand.origin.last().target, "*");
+    let before = stand.origin.count();
+    for bad in [
+        "GET http://user@b.example/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
+    ] {
+        assert_eq!(stand.ask(bad).await.status, 400, "{bad}");
+    }
+    let answer = stand.ask("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+    assert_eq!((answer.status, answer.header("connection")), (405, "close"));
+    assert_eq!(stand.origin.count(), before);
+}
+
+#[tokio::test]
+async fn a_reader_that_closes_early_leaves_no_trace() {
+    let stand = Stand::new("limit = 2").await;
+    for _ in 0..20 {
+        let mut wire = stand.connect().await;
+        wire.send(get("/big/10000000")).await;
+        assert!(wire.head().await.is_some());
+    }
+    stand.is_whole(2).await;
+}
+
+#[tokio::test]
+async fn an_early_answer_reaches_a_client_that_still_sends() {
+    let stand = Stand::new("limit = 2").await;
+    for _ in 0..3 {
+        let mut wire: Wire = stand.connect().await;
+        wire.send("POST /unread HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n").await;
+        let (read, mut write) = wire.stream.into_split();
+        let sending = tokio::spawn(async move {
+            let piece = [b'x'; 10_000];
+            for _ in 0..300 {
+                if write.write_all(&piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut wire = Wire::over(tokio::io::join(read, tokio::io::sink()));
+        assert_eq!(wire.answer().await.text(), "unread");
+        drop(wire);
+        bounded("the sender ends", sending).await.unwrap();
+    }
+    stand.is_whole(2).await;
+}
