@@ -102,6 +102,13 @@ impl Demand {
     }
 }
 
+impl Demand {
+    /// The name under which it is listed.
+    pub(crate) fn who(&self) -> Option<Cow<'static, str>> {
+        self.holder.clone().or_else(|| self.key.clone())
+    }
+}
+
 impl Default for Demand {
     fn default() -> Self {
         Self::ONE

@@ -168,7 +168,7 @@ impl Desk {
                 continue;
             }
             shared.gate.take_anyway(weight);
-            let holder = self.register_holder(shared, &seat.who, weight, class);
+            let holder = shared.tracked.then(|| self.register_holder(seat.who.clone(), weight, class));
             if !seat.grant(Grant { at: self.now, holder }, wakes) {
                 // It left without the desk hearing of it, which `leave` rules out; its units must not.
                 self.give_back(shared, weight, holder);
@@ -209,16 +209,9 @@ impl Desk {
         Some(self.tickets)
     }
 
-    /// Enters a holder in the register, if there is one.
-    pub(super) fn register_holder(
-        &mut self,
-        shared: &Shared,
-        who: &Who,
-        weight: u64,
-        class: Criticality,
-    ) -> Option<usize> {
-        let since = self.now;
-        shared.tracked.then(|| self.register.enter(Holder { who: who.clone(), weight, class, since }))
+    /// Enters a holder in the register.
+    pub(super) fn register_holder(&mut self, who: Who, weight: u64, class: Criticality) -> usize {
+        self.register.enter(Holder { who, weight, class, since: self.now })
     }
 
     /// Units come back.

@@ -12,7 +12,6 @@ use crate::refused::{Reason, Refused};
 use crate::sync::lock;
 
 use super::desk::Desk;
-use super::occupants::Who;
 use super::outlook::Question;
 use super::seat::{Grant, Seat, Wakes};
 use super::shared::Shared;
@@ -28,12 +27,6 @@ pub(super) enum Passage {
     Waiting { seat: Arc<Seat>, id: u64 },
 }
 
-/// What the desk says to a caller it does not refuse.
-enum Verdict {
-    Admitted(Grant),
-    MayWait(WaitEstimate),
-}
-
 /// Why a caller is refused, and the wait it would have had.
 type Objection = (Reason, Option<WaitEstimate>);
 
@@ -43,14 +36,16 @@ impl Shared {
     #[inline(never)]
     pub(super) fn ask(&self, demand: Demand) -> Result<Passage, Refused> {
         self.visit(|desk, wakes| {
+            desk.outlook.arrived(desk.now(), demand.weight);
+            if self.has_room(desk, demand.weight) {
+                return Ok(Passage::Admitted(self.admitted(desk, &demand)));
+            }
             let question = self.question(desk, &demand);
-            desk.outlook.arrived(question.now, question.weight);
-            let who = demand.holder.or(demand.key);
-            let answer = self.decide(desk, &question, &who).and_then(|verdict| match verdict {
-                Verdict::Admitted(grant) => Ok(Passage::Admitted(grant)),
-                Verdict::MayWait(estimate) => self.line_up(desk, wakes, &question, who, estimate),
+            let answer = self.decide(desk, &question).and_then(|estimate| match estimate {
+                Some(estimate) => self.line_up(desk, wakes, &question, &demand, estimate),
+                None => Ok(Passage::Admitted(self.admitted(desk, &demand))),
             });
-            self.settle_answer(desk, &question, answer)
+            self.settle(desk, &question, answer)
         })
     }
 
@@ -59,29 +54,30 @@ impl Shared {
     #[inline(never)]
     pub(super) fn ask_at_once(&self, demand: Demand) -> Result<Grant, Refused> {
         self.visit(|desk, _| {
+            desk.outlook.arrived(desk.now(), demand.weight);
+            if self.has_room(desk, demand.weight) {
+                return Ok(self.admitted(desk, &demand));
+            }
             let question = self.question(desk, &demand);
-            desk.outlook.arrived(question.now, question.weight);
-            let who = demand.holder.or(demand.key);
-            let answer = match self.decide(desk, &question, &who) {
-                Ok(Verdict::Admitted(grant)) => Ok(grant),
-                Ok(Verdict::MayWait(estimate)) => Err((Reason::QueueFull, Some(estimate))),
+            let answer = match self.decide(desk, &question) {
+                Ok(None) => Ok(self.admitted(desk, &demand)),
+                Ok(Some(estimate)) => Err((Reason::QueueFull, Some(estimate))),
                 Err((Reason::Draining, wait)) => Err((Reason::Draining, wait)),
                 Err((_, wait)) => Err((Reason::QueueFull, wait)),
             };
-            self.settle_answer(desk, &question, answer)
+            self.settle(desk, &question, answer)
         })
     }
 
-    fn decide(&self, desk: &mut Desk, question: &Question, who: &Who) -> Result<Verdict, Objection> {
+    /// There is no room: may the caller wait, and how long will it? `Ok(None)`: its units were taken all the
+    /// same, because nothing is enforced.
+    fn decide(&self, desk: &mut Desk, question: &Question) -> Result<Option<WaitEstimate>, Objection> {
         if desk.draining {
             return Err((Reason::Draining, None));
         }
-        if self.takes_at_once(desk, question.weight) {
-            return Ok(Verdict::Admitted(self.admitted(desk, who, question)));
-        }
         let answer = match desk.outlook.ask(question) {
             _ if self.queue_capacity == 0 => Err((Reason::QueueFull, None)),
-            Ok(estimate) => Ok(Verdict::MayWait(estimate)),
+            Ok(estimate) => Ok(Some(estimate)),
             Err((reason, estimate)) => Err((reason, Some(estimate))),
         };
         if !self.dry_run {
@@ -95,7 +91,7 @@ impl Shared {
         }
         self.gate.take_anyway(question.weight);
         desk.pressure(self);
-        Ok(Verdict::Admitted(self.admitted(desk, who, question)))
+        Ok(None)
     }
 
     fn line_up(
@@ -103,16 +99,16 @@ impl Shared {
         desk: &mut Desk,
         wakes: &mut Wakes,
         question: &Question,
-        who: Who,
+        demand: &Demand,
         estimate: WaitEstimate,
     ) -> Result<Passage, Objection> {
         // From here on releases come to the desk. What was released before is in the word already.
         self.gate.set_waiting(true);
-        if self.takes_at_once(desk, question.weight) {
-            return Ok(Passage::Admitted(self.admitted(desk, &who, question)));
+        if self.has_room(desk, demand.weight) {
+            return Ok(Passage::Admitted(self.admitted(desk, demand)));
         }
         let said = Prediction { p50: nanos(estimate.expected), p90: nanos(estimate.upper) };
-        let seat = Arc::new(Seat::new(question, (estimate.samples > 0).then_some(said), who));
+        let seat = Arc::new(Seat::new(question, (estimate.samples > 0).then_some(said), demand.who()));
         match desk.line_up(self, &seat, wakes) {
             Some(id) => Ok(Passage::Waiting { seat, id }),
             None => Err((Reason::QueueFull, Some(estimate))),
@@ -120,7 +116,7 @@ impl Shared {
     }
 
     /// Whoever could not be admitted at once is heard of by the algorithm, and gets a return slot if refused.
-    fn settle_answer<T>(
+    fn settle<T>(
         &self,
         desk: &mut Desk,
         question: &Question,
@@ -132,16 +128,18 @@ impl Shared {
         answer.map_err(|(reason, wait)| desk.refusal(self, reason, question.class, wait))
     }
 
-    /// Takes units at the desk, if nobody waits for them.
-    fn takes_at_once(&self, desk: &Desk, weight: u64) -> bool {
-        desk.queue.is_empty() && self.gate.take_at_desk(weight, self.limit())
+    /// Takes units at the desk, if they are free and nobody waits for them.
+    fn has_room(&self, desk: &Desk, weight: u64) -> bool {
+        !desk.draining && desk.queue.is_empty() && self.gate.take_at_desk(weight, self.limit())
     }
 
-    fn admitted(&self, desk: &mut Desk, who: &Who, question: &Question) -> Grant {
-        self.counts.admit(question.weight, self.in_flight());
-        desk.outlook.dispatched(question.now, question.weight);
-        let holder = desk.register_holder(self, who, question.weight, question.class);
-        Grant { at: question.now, holder }
+    /// Units were taken for `demand`.
+    fn admitted(&self, desk: &mut Desk, demand: &Demand) -> Grant {
+        let at = desk.now();
+        self.counts.admit(demand.weight, self.in_flight());
+        desk.outlook.dispatched(at, demand.weight);
+        let holder = self.tracked.then(|| desk.register_holder(demand.who(), demand.weight, demand.class));
+        Grant { at, holder }
     }
 
     fn question(&self, desk: &Desk, demand: &Demand) -> Question {

@@ -160,6 +160,8 @@ impl Wakes {
 
     /// Wakes them all.
     pub(super) fn run(self) {
-        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+        let Some(first) = self.first else { return };
+        first.wake();
+        self.more.into_iter().for_each(Waker::wake);
     }
 }

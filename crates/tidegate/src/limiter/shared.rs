@@ -151,7 +151,7 @@ impl Shared {
                 self.dispatch();
             }
         } else {
-            self.settle(ending);
+            self.complete(ending);
         }
     }
 
@@ -164,7 +164,7 @@ impl Shared {
 
     /// A measured permit comes back.
     #[inline(never)]
-    fn settle(&self, ending: &Ending) {
+    fn complete(&self, ending: &Ending) {
         self.visit(|desk, _| {
             let sample = Sample {
                 at: View::default(), // filled in at the desk
