@@ -23,8 +23,8 @@ const STEADY_ERROR: f64 = 0.45;
 /// Completions a phase needs at least (searching, steady), and at most.
 const FEWEST: (f64, f64) = (16.0, 40.0);
 const MOST: f64 = 900.0;
-/// A phase settles for the backend's memory, but no longer than this (seconds): beyond, being late costs more
-/// than a bias that the next phase corrects.
+/// A phase settles for the backend's memory, but no longer than this (seconds) or the time the work takes now:
+/// beyond, being late costs more than a bias that the next phase corrects.
 const SETTLE: f64 = 0.3;
 /// Whatever is still in flight after this (seconds) does not leave: measure with what is there.
 const UNSETTLED: f64 = 8.0;
@@ -224,8 +224,9 @@ impl Single {
                 self.drained.get_or_insert(at.now);
             }
             let since = |then: u64| at.now.saturating_sub(then) as f64 / 1e9;
-            let settled = self.drained.is_some_and(|then| since(then) >= self.service.memory().min(SETTLE))
-                && !self.service.is_early();
+            let settled = self.drained.is_some_and(|then| {
+                since(then) >= self.service.memory().min(self.service.mean().max(SETTLE))
+            }) && !self.service.is_early();
             if settled || since(self.switched) > UNSETTLED + 3.0 * self.service.mean() {
                 self.tally = Some(Tally::begin(at));
             }
