@@ -7,6 +7,7 @@ use super::event::{Completion, completion};
 use super::floor::Floor;
 use super::point::{Elasticity, Point, Tally};
 use super::service::Service;
+use super::verdict::CALM;
 
 /// The low phase of a pair lies this far above the estimate: at or above the knee, so that probing costs no
 /// throughput.
@@ -98,6 +99,8 @@ pub(super) struct Single {
     pub(super) snooze: u64,
     /// The search began without anybody being held back.
     pub(super) guarding: bool,
+    /// When the way down began, latency was above its floor.
+    pub(super) crowded: bool,
     /// Less than the base of this search has been tried, and was worse.
     pub(super) verified: bool,
 }
@@ -129,6 +132,7 @@ impl Single {
             snooze_until: 0,
             snooze: 0,
             guarding: false,
+            crowded: false,
             verified: false,
         };
         single.limit = bounds.clamp(single.estimate.round()) as u64;
@@ -195,6 +199,9 @@ impl Single {
 
     /// Begins a phase.
     pub(super) fn enter(&mut self, at: &View, phase: Phase) {
+        if phase == Phase::Down && self.phase != Phase::Down {
+            self.crowded = self.floor.inflation() > CALM;
+        }
         self.phase = phase;
         self.switched = at.now;
         self.drained = None;

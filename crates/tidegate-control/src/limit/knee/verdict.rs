@@ -7,11 +7,13 @@ use super::single::{DOUBLING, HARDLY_ANY, Phase, Single};
 
 const SECOND: u64 = 1_000_000_000;
 /// Inflation (ln R/floor) under which latency says "not saturated" …
-const CALM: f64 = 0.4;
+pub(super) const CALM: f64 = 0.4;
 /// … and over which it says "saturated" (twice the floor). Between the two, ask the steady pair.
 const INFLATED: f64 = 0.7;
 /// … and over which evidence from the pairs is believed.
 const CROWDED: f64 = 0.5;
+/// … and the evidence that is believed without any hint: a floor is not known to whoever began above the knee.
+const CERTAIN: f64 = 3.9;
 /// What the estimate is multiplied by then: more would make the next pair the one that loses throughput.
 const HASTE: f64 = 0.85;
 /// Narrowest and widest step down. Narrower, the verdict takes longer than a wider step costs; wider, too little is
@@ -180,8 +182,10 @@ impl Single {
             self.estimate = point.concurrency.max(1.0);
             self.width = self.width.min(0.5);
             self.previous = Some(point);
-            // At the floor of latency nothing waits inside any more: still less could only be worse.
-            let lowest = self.limit() <= self.bounds.min.max(1) || self.floor.inflation() < CALM;
+            // At the floor of latency nothing waits inside any more: still less could only be worse. Unless it is
+            // this very descent that finds the floor.
+            let at_floor = self.crowded && self.floor.inflation() < CALM;
+            let lowest = at_floor || self.limit() <= self.bounds.min.max(1);
             return if lowest { self.settle_down(at) } else { self.enter(at, Phase::Down) };
         }
         if found.value <= WORSE {
@@ -253,7 +257,7 @@ impl Single {
         self.score = (self.score + (found.value - 0.45) / error.max(0.25) + calm).clamp(0.0, 4.0);
         let falling = self.falling + (0.1 - found.value) / error.max(0.25);
         self.falling = falling.clamp(0.0, 4.0);
-        if self.falling > CONVINCED && self.floor.inflation() > CROWDED {
+        if self.falling > CONVINCED && (self.floor.inflation() > CROWDED || self.falling > CERTAIN) {
             self.falling = CONVINCED / 2.0;
             self.estimate *= HASTE;
         }
