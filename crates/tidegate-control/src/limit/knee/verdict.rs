@@ -6,7 +6,7 @@ use super::point::{Elasticity, Point};
 use super::single::{DOUBLING, HARDLY_ANY, Phase, Single};
 
 const SECOND: u64 = 1_000_000_000;
-/// Inflation (ln R/floor) under which latency says "not saturated" …
+/// Inflation (ln R/floor) under which latency says "not saturated" (half above the floor) …
 pub(super) const CALM: f64 = 0.4;
 /// … and over which it says "saturated" (twice the floor). Between the two, ask the steady pair.
 const INFLATED: f64 = 0.7;
@@ -17,18 +17,19 @@ const CERTAIN: f64 = 3.9;
 /// What the estimate is multiplied by then: more would make the next pair the one that loses throughput.
 const HASTE: f64 = 0.85;
 /// Narrowest and widest step down. Narrower, the verdict takes longer than a wider step costs; wider, too little is
-/// let in to get a verdict soon, and if it was wrong (a slower dependency is not load) nearly all is lost meanwhile:
-/// to a third took 0.9 s less than to an eighth in the jump from 1 to 100 ms.
+/// let in to get a verdict soon, and if it was wrong (a slower dependency is not load) nearly all is lost meanwhile
+/// (measured over 30 s from a jump from 1 to 100 ms: 97.5 % goodput with a third, 96.8 % with an eighth).
 const JUMP: (f64, f64) = (0.5, 2.0);
-/// Width of the step down that verifies a search which never went up.
+/// Width of the step down that verifies a search which never went up: of 0.4, 0.5 and 0.7 the best measured.
 const VERIFY: f64 = 0.7;
-/// Where the passive guard wakes.
+/// Where the passive guard wakes: between the two above, since it needs no pair to have been measured.
 const GUARD: f64 = 0.6;
-/// A knee that was measured is believed for this long.
+/// A knee that was measured is believed for this long: some twenty steady pairs.
 const KNOWN: u64 = 20 * SECOND;
-/// The price: one percent more concurrency must buy this much throughput.
+/// The price: one percent more concurrency must buy this much throughput. At 0.15 the low phase of the pair comes to
+/// rest below the knee and costs 1 % of the throughput; at 0 nothing holds the limit from drifting upward.
 const PRICE: f64 = 0.05;
-/// Steady gain where the verdict has no error.
+/// Steady gain where the verdict has no error: under 1, so that noise is averaged over two or three pairs.
 const GAIN: f64 = 0.7;
 /// Elasticity that means "more is done with more" while searching up; `e > .5` overshot twice as far.
 const GROWS: f64 = 0.8;
