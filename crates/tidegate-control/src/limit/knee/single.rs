@@ -7,6 +7,7 @@ use super::event::{Completion, completion};
 use super::floor::Floor;
 use super::point::{Elasticity, Point, Tally};
 use super::service::Service;
+use super::verdict::CALM;
 
 /// The low phase of a pair lies this far above the estimate: at or above the knee, so that probing costs no
 /// throughput.
@@ -23,8 +24,8 @@ const STEADY_ERROR: f64 = 0.45;
 /// Completions a phase needs at least (searching, steady), and at most.
 const FEWEST: (f64, f64) = (16.0, 40.0);
 const MOST: f64 = 900.0;
-/// A phase settles for the backend's memory, but no longer than this (seconds): beyond, being late costs more
-/// than a bias that the next phase corrects.
+/// A phase settles for the backend's memory, but no longer than this (seconds) or the time the work takes now:
+/// beyond, being late costs more than a bias that the next phase corrects.
 const SETTLE: f64 = 0.3;
 /// Whatever is still in flight after this (seconds) does not leave: measure with what is there.
 const UNSETTLED: f64 = 8.0;
@@ -98,6 +99,8 @@ pub(super) struct Single {
     pub(super) snooze: u64,
     /// The search began without anybody being held back.
     pub(super) guarding: bool,
+    /// When the way down began, latency was above its floor.
+    pub(super) crowded: bool,
     /// Less than the base of this search has been tried, and was worse.
     pub(super) verified: bool,
 }
@@ -129,6 +132,7 @@ impl Single {
             snooze_until: 0,
             snooze: 0,
             guarding: false,
+            crowded: false,
             verified: false,
         };
         single.limit = bounds.clamp(single.estimate.round()) as u64;
@@ -195,6 +199,9 @@ impl Single {
 
     /// Begins a phase.
     pub(super) fn enter(&mut self, at: &View, phase: Phase) {
+        if phase == Phase::Down && self.phase != Phase::Down {
+            self.crowded = self.floor.inflation() > CALM;
+        }
         self.phase = phase;
         self.switched = at.now;
         self.drained = None;
@@ -224,8 +231,9 @@ impl Single {
                 self.drained.get_or_insert(at.now);
             }
             let since = |then: u64| at.now.saturating_sub(then) as f64 / 1e9;
-            let settled = self.drained.is_some_and(|then| since(then) >= self.service.memory().min(SETTLE))
-                && !self.service.is_early();
+            let settled = self.drained.is_some_and(|then| {
+                since(then) >= self.service.memory().min(self.service.mean().max(SETTLE))
+            }) && !self.service.is_early();
             if settled || since(self.switched) > UNSETTLED + 3.0 * self.service.mean() {
                 self.tally = Some(Tally::begin(at));
             }

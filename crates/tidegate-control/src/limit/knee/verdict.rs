@@ -6,27 +6,30 @@ use super::point::{Elasticity, Point};
 use super::single::{DOUBLING, HARDLY_ANY, Phase, Single};
 
 const SECOND: u64 = 1_000_000_000;
-/// Inflation (ln R/floor) under which latency says "not saturated" …
-const CALM: f64 = 0.4;
+/// Inflation (ln R/floor) under which latency says "not saturated" (half above the floor) …
+pub(super) const CALM: f64 = 0.4;
 /// … and over which it says "saturated" (twice the floor). Between the two, ask the steady pair.
 const INFLATED: f64 = 0.7;
 /// … and over which evidence from the pairs is believed.
 const CROWDED: f64 = 0.5;
+/// … and the evidence that is believed without any hint: a floor is not known to whoever began above the knee.
+const CERTAIN: f64 = 3.9;
 /// What the estimate is multiplied by then: more would make the next pair the one that loses throughput.
 const HASTE: f64 = 0.85;
 /// Narrowest and widest step down. Narrower, the verdict takes longer than a wider step costs; wider, too little is
-/// let in to get a verdict soon, and if it was wrong (a slower dependency is not load) nearly all is lost meanwhile:
-/// to a third took 0.9 s less than to an eighth in the jump from 1 to 100 ms.
+/// let in to get a verdict soon, and if it was wrong (a slower dependency is not load) nearly all is lost meanwhile
+/// (measured over 30 s from a jump from 1 to 100 ms: 97.5 % goodput with a third, 96.8 % with an eighth).
 const JUMP: (f64, f64) = (0.5, 2.0);
-/// Width of the step down that verifies a search which never went up.
+/// Width of the step down that verifies a search which never went up: of 0.4, 0.5 and 0.7 the best measured.
 const VERIFY: f64 = 0.7;
-/// Where the passive guard wakes.
+/// Where the passive guard wakes: between the two above, since it needs no pair to have been measured.
 const GUARD: f64 = 0.6;
-/// A knee that was measured is believed for this long.
+/// A knee that was measured is believed for this long: some twenty steady pairs.
 const KNOWN: u64 = 20 * SECOND;
-/// The price: one percent more concurrency must buy this much throughput.
+/// The price: one percent more concurrency must buy this much throughput. At 0.15 the low phase of the pair comes to
+/// rest below the knee and costs 1 % of the throughput; at 0 nothing holds the limit from drifting upward.
 const PRICE: f64 = 0.05;
-/// Steady gain where the verdict has no error.
+/// Steady gain where the verdict has no error: under 1, so that noise is averaged over two or three pairs.
 const GAIN: f64 = 0.7;
 /// Elasticity that means "more is done with more" while searching up; `e > .5` overshot twice as far.
 const GROWS: f64 = 0.8;
@@ -180,8 +183,10 @@ impl Single {
             self.estimate = point.concurrency.max(1.0);
             self.width = self.width.min(0.5);
             self.previous = Some(point);
-            // At the floor of latency nothing waits inside any more: still less could only be worse.
-            let lowest = self.limit() <= self.bounds.min.max(1) || self.floor.inflation() < CALM;
+            // At the floor of latency nothing waits inside any more: still less could only be worse. Unless it is
+            // this very descent that finds the floor.
+            let at_floor = self.crowded && self.floor.inflation() < CALM;
+            let lowest = at_floor || self.limit() <= self.bounds.min.max(1);
             return if lowest { self.settle_down(at) } else { self.enter(at, Phase::Down) };
         }
         if found.value <= WORSE {
@@ -253,7 +258,7 @@ impl Single {
         self.score = (self.score + (found.value - 0.45) / error.max(0.25) + calm).clamp(0.0, 4.0);
         let falling = self.falling + (0.1 - found.value) / error.max(0.25);
         self.falling = falling.clamp(0.0, 4.0);
-        if self.falling > CONVINCED && self.floor.inflation() > CROWDED {
+        if self.falling > CONVINCED && (self.floor.inflation() > CROWDED || self.falling > CERTAIN) {
             self.falling = CONVINCED / 2.0;
             self.estimate *= HASTE;
         }

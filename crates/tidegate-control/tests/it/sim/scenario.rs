@@ -125,6 +125,14 @@ pub(super) fn all() -> Vec<Scenario> {
             window: (30.0, 120.0),
             ..STEP
         },
+        Scenario {
+            name: "four slow workers from cold, 2x",
+            workers: &[(0.0, 4.0)],
+            work: Work::Exponential(0.100),
+            load: &[(0.0, 2.0)],
+            timeout: 2.0,
+            ..STEP
+        },
         Scenario { name: "load 0.7", load: &[(0.0, 0.7)], window: (5.0, 45.0), ..STEP },
         Scenario { name: "load 0.9", load: &[(0.0, 0.9)], window: (5.0, 45.0), ..STEP },
         Scenario {
