@@ -237,7 +237,7 @@ impl Single {
         let Some(start) = &mut self.start else { return };
         start.tally().add(kind, weight, seconds, useful);
         if useful && (at.waiting > 0 || at.in_flight >= self.limit) {
-            start.grow(weight.max(1));
+            start.grow(at, weight.max(1));
             self.limit = self.bounds.clamp(start.limit as f64) as u64;
         }
     }

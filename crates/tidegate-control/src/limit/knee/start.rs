@@ -9,6 +9,8 @@ use super::point::{Point, Tally};
 const HALFWAY: f64 = 0.35;
 /// … and so many standard errors of a round of exponential times: of a first round of 16 one alone is a quarter.
 const ERRORS: f64 = 1.5;
+/// A round lasts as long as a request below the knee; this many times that long, it is saturated.
+const LATE: f64 = 1.5;
 
 /// What a completion during the slow start leads to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,9 +45,13 @@ impl Start {
         &mut self.tally
     }
 
-    /// `weight` useful units came back while the limit was binding.
-    pub(super) fn grow(&mut self, weight: u64) {
-        self.limit = self.limit.saturating_add(weight);
+    /// `weight` useful units came back while the limit was binding. A round that takes longer than it should grows
+    /// no more: what it will say is clear, and four workers of 100 ms would be given a hundred requests meanwhile.
+    pub(super) fn grow(&mut self, at: &View, weight: u64) {
+        let (area, count) = self.before;
+        if count <= 0.0 || self.tally.elapsed(at) <= LATE * area / count {
+            self.limit = self.limit.saturating_add(weight);
+        }
     }
 
     /// Time went by. `overtime` says how many seconds a round may last.
