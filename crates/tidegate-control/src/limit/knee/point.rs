@@ -63,6 +63,11 @@ impl Tally {
         self.count
     }
 
+    /// Units of the completions that counted.
+    pub(super) fn units(&self) -> f64 {
+        self.units
+    }
+
     /// Completions that did not count.
     pub(super) fn ignored(&self) -> f64 {
         self.ignored

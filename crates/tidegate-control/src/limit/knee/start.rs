@@ -3,12 +3,15 @@
 use crate::sample::View;
 
 use super::point::{Point, Tally};
+use super::single::HARDLY_ANY;
 
 /// ln of the latency (by Little's law) over that of the rounds before at which more is not done with more: half
 /// of a doubling that bought nothing …
 const HALFWAY: f64 = 0.35;
 /// … and so many standard errors of a round of exponential times: of a first round of 16 one alone is a quarter.
 const ERRORS: f64 = 1.5;
+/// With a smaller share of useful work, the measured phases must judge: they know how to give way.
+const MOSTLY: f64 = 0.5;
 /// A round lasts as long as a request below the knee; this many times that long, it is saturated.
 const LATE: f64 = 1.5;
 
@@ -26,7 +29,7 @@ pub(super) enum Round {
 }
 
 /// As TCP's slow start (RFC 5681, 3.1): one more for each useful completion, which doubles the limit each round
-/// trip. A round ends with as many completions as the limit was at its begin.
+/// trip. A round ends with as many units done as the limit was at its begin.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Start {
     pub(super) limit: u64,
@@ -57,11 +60,11 @@ impl Start {
     /// Time went by. `overtime` says how many seconds a round may last.
     pub(super) fn look(&mut self, at: &View, overtime: f64) -> Round {
         let late = self.tally.elapsed(at) > overtime;
-        if self.tally.count() < self.wanted && !late {
+        if self.tally.units() < self.wanted && !late {
             return Round::Open;
         }
         let Some(point) = self.tally.point(at) else { return Round::Open };
-        if late {
+        if point.useful < MOSTLY || point.count < HARDLY_ANY {
             return Round::Found(point.concurrency);
         }
         let held = held(&point);
@@ -69,7 +72,7 @@ impl Start {
         let usual = if count > 0.0 { area / count } else { held };
         // What this concurrency would be without the waiting inside the origin.
         let knee = point.concurrency * (usual / held).min(1.0);
-        if (held / usual).ln() > HALFWAY + ERRORS / count.max(1.0).sqrt() {
+        if late || (held / usual).ln() > HALFWAY + ERRORS / count.max(1.0).sqrt() {
             return Round::Found(knee);
         }
         if !point.bound {

@@ -35,6 +35,8 @@ impl Chance {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Work {
     Exponential(f64),
+    /// Always the same: answers come back in waves.
+    Constant(f64),
     /// Lognormal with this mean and a coefficient of variation of 1.
     Lognormal(f64),
     /// A share of `slow`, the rest `fast`, both exponential; their kinds are told apart.
@@ -48,7 +50,7 @@ pub(super) enum Work {
 impl Work {
     pub(super) fn mean(self) -> f64 {
         match self {
-            Self::Exponential(mean) | Self::Lognormal(mean) => mean,
+            Self::Exponential(mean) | Self::Constant(mean) | Self::Lognormal(mean) => mean,
             Self::Bimodal { share, fast, slow } => (1.0 - share) * fast + share * slow,
         }
     }
@@ -57,6 +59,7 @@ impl Work {
     pub(super) fn draw(self, chance: &mut Chance) -> (f64, u8) {
         match self {
             Self::Exponential(mean) => (chance.exponential(mean), 0),
+            Self::Constant(mean) => (mean, 0),
             Self::Lognormal(mean) => {
                 let variance = std::f64::consts::LN_2;
                 ((chance.normal() * variance.sqrt() + mean.ln() - variance / 2.0).exp(), 0)

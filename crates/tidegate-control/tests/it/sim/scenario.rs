@@ -88,6 +88,13 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario { name: "cold start, knee 200, first 5 s", least: 0.85, window: (0.0, 5.0), ..COLD },
         Scenario { name: "cold start, knee 200, from 5 s on", least: 0.97, window: (5.0, 25.0), ..COLD },
         Scenario {
+            name: "cold start, in waves, first 5 s",
+            least: 0.85,
+            work: Work::Constant(0.100),
+            window: (0.0, 5.0),
+            ..COLD
+        },
+        Scenario {
             name: "capacity halves",
             workers: &[(0.0, 16.0), (10.0, 8.0)],
             work: Work::Lognormal(0.010),
@@ -137,6 +144,14 @@ pub(super) fn all() -> Vec<Scenario> {
             work: Work::Exponential(0.100),
             load: &[(0.0, 2.0)],
             timeout: 2.0,
+            ..STEP
+        },
+        Scenario {
+            name: "four slow workers, 1x",
+            least: 0.92,
+            workers: &[(0.0, 4.0)],
+            work: Work::Exponential(0.100),
+            load: &[(0.0, 1.0)],
             ..STEP
         },
         Scenario { name: "load 0.7", load: &[(0.0, 0.7)], window: (5.0, 45.0), ..STEP },
