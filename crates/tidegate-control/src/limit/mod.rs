@@ -55,7 +55,7 @@ pub trait LimitAlgorithm: Send + 'static {
 pub struct Explanation {
     /// The algorithm's name.
     pub algorithm: &'static str,
-    /// What it is doing: `idle`, `base`, `up`, `down`, `high`, `low`, `fixed`, …
+    /// What it is doing: `idle`, `start`, `base`, `up`, `down`, `high`, `low`, `fixed`, …
     pub phase: &'static str,
     /// The limit in force.
     pub limit: u64,

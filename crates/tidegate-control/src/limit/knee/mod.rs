@@ -11,6 +11,7 @@
 //! | `point` | one measured point of the capacity curve, and the elasticity between two |
 //! | `floor` | the latency floor: where to look, never a verdict |
 //! | `single` | one owner: phases and limits |
+//! | `start` | one owner: the slow start, while nothing is known |
 //! | `verdict` | one owner: what follows from a phase |
 //! | `shared` | several owners: phases from the wall clock |
 //! | `passive` | dry run: the same from traffic alone |
