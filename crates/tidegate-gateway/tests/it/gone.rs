@@ -16,8 +16,8 @@ async fn who_leaves_the_queue_is_never_seen_by_the_origin() {
     first.send(get("/hold")).await;
     eventually("the place is taken", || stand.origin.now() == 1).await;
     let head = "POST /gone HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
-    // More than the gateway reads ahead, so that bytes are unread when the client goes.
-    let unread = format!("{head}{}", "1\r\nx\r\n".repeat(30_000));
+    // Bytes are unread when the client goes, though no more than the window takes: its end must get through.
+    let unread = format!("{head}{}", "1\r\nx\r\n".repeat(15_000));
     for request in
         [get("/gone"), post("/gone", "read ahead"), unread, format!("{}{}", get("/gone"), get("/gone"))]
     {
@@ -118,7 +118,8 @@ async fn a_client_that_leaves_in_its_answer_closes_the_origins_connection() {
         origin.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
         match answer {
             None => assert_eq!(client.head().await.unwrap().0, 200),
-            Some((answer, _)) => {
+            Some((answer, stream)) => {
+                drop(stream);
                 let mut body = answer.await.unwrap().into_body();
                 assert_eq!(body.data().await.unwrap().unwrap(), "hello");
             }
