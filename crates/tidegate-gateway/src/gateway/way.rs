@@ -166,8 +166,10 @@ async fn enter(
     let body = match declared.filter(|length| *length > 0 && !body.is_end_stream()) {
         None => RequestBody::new(Default::default(), body),
         Some(length) => {
-            // Who would be refused anyway need not send its body first.
-            if let Readiness::Saturated { .. } = gateway.limiter.readiness_for(&demand) {
+            // Who would be refused anyway need not send its body first. (A dry run refuses nobody, and counts once.)
+            if let (false, Readiness::Saturated { .. }) =
+                (gateway.settings.dry_run, gateway.limiter.readiness_for(&demand))
+            {
                 match gateway.limiter.enqueue(demand.clone()) {
                     Err(refused) => return Err(Refusal::from(&refused)),
                     Ok(Admission::Admitted(permit)) => permit.ignore(),

@@ -128,15 +128,20 @@ impl<S> Screened<S> {
 
     /// Nothing to read. Ready when that has lasted too long: true if a head began and did not end.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let heading = !self.held.is_empty();
+        let wait = if heading || self.fresh { self.head_timeout } else { self.idle_timeout };
         // A tunnel may be silent as long as it likes: it is counted among the streams.
         let patient = self.desk.busy.load(Ordering::Relaxed) || self.desk.tunnel.load(Ordering::Relaxed);
-        if patient && self.held.is_empty() {
+        if patient && !heading {
             self.since = None;
+            // hyper does not read again when the answer ends, so this looks after it.
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + wait)));
+            while timer.as_mut().poll(cx).is_ready() {
+                timer.as_mut().reset(Instant::now() + wait);
+            }
             return Poll::Pending;
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let heading = !self.held.is_empty();
-        let due = since + if heading || self.fresh { self.head_timeout } else { self.idle_timeout };
+        let due = *self.since.get_or_insert_with(Instant::now) + wait;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);
