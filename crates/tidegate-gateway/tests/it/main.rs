@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
-
+mod admin;
 mod attack;
 mod flood;
 mod gone;

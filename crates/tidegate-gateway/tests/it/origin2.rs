@@ -146,6 +146,10 @@ async fn no_more_is_sent_than_the_origin_has_room_for() {
     eventually("the others have a permit", || stand.in_flight() == 6).await;
     // Clients that leave, in whatever state, make room or never arrive.
     clients.drain(..4).for_each(drop);
+    eventually("the last two have arrived", || {
+        origin.book.now.load(SeqCst) == 2 && origin.book.seen.load(SeqCst) == 5 && stand.in_flight() == 2
+    })
+    .await;
     origin.book.released.add_permits(2);
     for client in &mut clients {
         assert_eq!(client.answer().await.status, 200);
