@@ -84,6 +84,13 @@ impl<S> Screened<S> {
         }
     }
 
+    /// A connection whose last answer is still being written is not idle.
+    fn stirs(&mut self) {
+        if self.held.is_empty() {
+            self.since = None;
+        }
+    }
+
     fn refuse(&mut self, fault: Fault) {
         let _ = self.desk.fault.set(fault); // the first one stays, and nothing is read after it
         self.held = Vec::new();
@@ -213,6 +220,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stirs();
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
@@ -221,6 +229,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.stirs();
         Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
     }
 

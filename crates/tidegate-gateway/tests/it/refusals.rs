@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::stand::{Stand, eventually, get, post};
 use crate::wire::Wire;
-use crate::wire2::{Wire2, get2, post2, whole};
+use crate::wire2::{Wire2, post2, whole};
 
 /// Takes the one place.
 async fn full(stand: &Stand) -> Wire {

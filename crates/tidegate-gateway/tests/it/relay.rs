@@ -84,6 +84,7 @@ async fn answers_without_a_body_keep_their_fields() {
     wire.send("HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let answer = wire.answer_to_head().await;
     assert_eq!((answer.status, answer.header("content-length")), (200, "5"));
+    assert_eq!(stand.origin.last().method, http::Method::HEAD);
     wire.send(get("/modified")).await;
     let answer = wire.answer().await;
     assert_eq!((answer.status, answer.header("etag")), (304, "\"one\""));

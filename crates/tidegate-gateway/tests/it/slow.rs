@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
-use crate::stand::{Stand, bounded, eventually, get};
+use crate::stand::{Stand, bounded, eventually, get, post};
 use crate::wire2::{Wire2, get2, post2, whole};
 
 #[tokio::test]
@@ -109,17 +109,21 @@ async fn a_reader_that_does_not_read_gives_its_permit_back() {
 
 #[tokio::test]
 async fn a_slow_reader_that_keeps_reading_is_served() {
-    let stand = Stand::new("limit = 2\nstall-timeout = '2s'").await;
+    const SIZE: usize = 3_000_000;
+    let stand = Stand::new("limit = 2\nstall-timeout = '2s'\nidle-timeout = '200ms'").await;
     let mut wire = stand.connect().await;
-    wire.send(get("/big/8000000")).await;
+    // Of known length, so that the end of the work is far from the end of the reading.
+    let body = "x".repeat(SIZE);
+    wire.send(post("/echo", &body[..60_000])).await;
+    assert_eq!(wire.answer().await.body.len(), 60_000);
+    wire.send(get(&format!("/big/{SIZE}"))).await;
     assert_eq!(wire.head().await.unwrap().0, 200);
-    for _ in 0..10 {
-        sleep(Duration::from_millis(30)).await;
-        assert_eq!(wire.bytes(50_000).await.len(), 50_000);
-    }
-    let mut rest = 500_000;
-    while rest < 8_000_000 {
-        rest += wire.bytes(100_000).await.len();
+    let mut read = wire.bytes(SIZE - 600_000).await.len();
+    while read < SIZE {
+        sleep(Duration::from_millis(100)).await;
+        let some = wire.bytes(50_000).await.len();
+        assert!(some > 0, "cut off after {read} bytes");
+        read += some;
     }
     stand.is_whole(2).await;
 }

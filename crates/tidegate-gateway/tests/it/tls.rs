@@ -101,6 +101,16 @@ async fn who_leaves_is_noticed_through_tls() {
 }
 
 #[tokio::test]
+async fn an_origin_that_nobody_vouches_for_is_not_spoken_to() {
+    let secure = Secure::new("origin").await;
+    let stand =
+        Stand::facing(format!("https://localhost:{}", secure.stand.address.port()), "limit = 2").await;
+    let answer = stand.get("/x").await;
+    assert_eq!((answer.status, answer.reason().as_str()), (502, "origin_down"));
+    assert_eq!((stand.in_flight(), secure.stand.origin.count()), (0, 0));
+}
+
+#[tokio::test]
 async fn what_is_not_tls_ends_the_connection() {
     let secure = Secure::new("junk").await;
     for junk in [get("/x").as_bytes(), &[0x16, 3, 1, 0xff, 0xff], &[0; 5000], b"\x16\x03\x01"] {
