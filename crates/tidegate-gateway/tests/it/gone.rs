@@ -88,6 +88,25 @@ async fn the_origin_is_told_and_the_permit_stays_until_it_answers() {
 }
 
 #[tokio::test]
+async fn work_for_nobody_is_counted_no_longer_than_work_usually_takes() {
+    let stand = Stand::new("limit = 1").await;
+    let mut client = stand.connect().await;
+    stand.origin.release(40);
+    for _ in 0..40 {
+        client.send(get("/hold")).await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    // The next one does not end.
+    client.send(get("/hold")).await;
+    eventually("it is there", || stand.origin.now() == 1).await;
+    assert_eq!(stand.in_flight(), 1);
+    drop(client);
+    eventually("the permit is back", || stand.in_flight() == 0).await;
+    assert_eq!(stand.origin.now(), 1, "though the origin still works on it");
+    stand.origin.release(1);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_in_its_upload_ends_the_exchange() {
     let script = Script::start().await;
     let stand = Stand::facing(&script, "limit = 1").await;
