@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, UPGRADE};
-use http::{HeaderMap, Method, Request, Response, StatusCode, request, response};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use tidegate::{Admission, Demand, Permit, Readiness, Reason};
@@ -98,6 +98,11 @@ async fn pass(
         .to_origin
         .rewrite(&mut head, client, trusted, client_upgrade.is_some())
         .map_err(|unfit| Refusal::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
+
+    if !gateway.origin.speaks_http2() && !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
+        // Said here, or hyper would send a GET without its body.
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 
     let (body, permit) = if bypasses {
         gateway.metrics.bypassed();

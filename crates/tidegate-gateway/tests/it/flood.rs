@@ -152,7 +152,9 @@ async fn more_streams_than_allowed_wait_their_turn() {
         answers.spawn(whole(sender.send_request(get2("/hello"), true).unwrap().0));
     }
     while let Some(answer) = answers.join_next().await {
-        assert_eq!(answer.unwrap().unwrap().body, b"hello");
+        // The door may find the wait too long for some; none is reset.
+        let answer = answer.unwrap().unwrap();
+        assert!(answer.body == b"hello" || answer.head.status == 503, "{answer:?}");
     }
     assert!(stand.origin.peak() <= 2);
     stand.is_whole(2).await;

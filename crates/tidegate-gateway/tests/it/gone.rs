@@ -36,6 +36,26 @@ async fn who_leaves_the_queue_is_never_seen_by_the_origin() {
 }
 
 #[tokio::test]
+async fn who_leaves_while_its_body_is_read_ahead_needs_nothing_any_more() {
+    let stand = Stand::new("limit = 1").await;
+    let mut wire = stand.connect().await;
+    wire.send("POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
+    eventually("it is read", || stand.metric("tidegate_queue_bytes") == 10.0).await;
+    assert_eq!((stand.in_flight(), stand.waiting()), (0, 0), "a slow upload holds no permit");
+    drop(wire);
+    eventually("it has left", || stand.metric("tidegate_queue_bytes") == 0.0).await;
+    let mut client = Wire2::connect(stand.address).await;
+    let request = post2("/gone").header("content-length", "10").body(()).unwrap();
+    let both = client.begin(request, false).await;
+    eventually("it is read", || stand.metric("tidegate_queue_bytes") == 10.0).await;
+    drop(both);
+    eventually("it has left", || stand.metric("tidegate_queue_bytes") == 0.0).await;
+    assert_eq!(stand.metric("tidegate_clients_left_total{stage=\"reading\"}"), 1.0);
+    assert_eq!(stand.origin.count(), 0);
+    stand.is_whole(1).await;
+}
+
+#[tokio::test]
 async fn an_http2_stream_that_is_reset_leaves_the_queue() {
     let stand = Stand::new("limit = 1").await;
     let mut client = Wire2::connect(stand.address).await;

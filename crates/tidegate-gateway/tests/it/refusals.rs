@@ -57,6 +57,13 @@ async fn an_upload_that_is_refused_is_not_read_first() {
     let mut wire = stand.connect().await;
     wire.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await;
     assert_eq!(wire.answer().await.reason(), "queue_full");
+    // The answer also gets through to one that has sent much already.
+    for framing in ["Content-Length: 2000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n1E8480\r\n"] {
+        let mut wire = stand.connect().await;
+        wire.send(format!("POST /up HTTP/1.1\r\nHost: a\r\n{framing}")).await;
+        wire.send(vec![b'x'; 2_000_000]).await;
+        assert_eq!(wire.answer().await.reason(), "queue_full");
+    }
     free(&stand, first).await;
 }
 
