@@ -39,7 +39,9 @@ pub(super) async fn exchange(
     let ended = body.is_end_stream();
     let sent = body.watch();
     let limit = origin.settings.head_timeout;
-    let (response, stream, place) = begin(&origin, Request::from_parts(head, ()), ended).await?;
+    // Waiting for room counts as well.
+    let begun = begin(&origin, Request::from_parts(head, ()), ended);
+    let (response, stream, place) = within(limit, None, begun).await??;
     // Sends while the answer is awaited, and after it began (gRPC); its end, early or not, ends the sending.
     let sending = (!ended).then(|| {
         let pace = PaceSettings { stall: limit, rate: 0, ..PaceSettings::default() };

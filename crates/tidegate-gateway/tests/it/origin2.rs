@@ -160,6 +160,19 @@ async fn no_more_is_sent_than_the_origin_has_room_for() {
 }
 
 #[tokio::test]
+async fn an_origin_without_room_is_given_up_after_its_time() {
+    let origin = Origin2::start(0).await;
+    let stand = stand(&origin, "limit = 2\norigin-timeout = '150ms'").await;
+    // The first one may be sent before the origin's settings are known, and is then refused by it.
+    assert!(matches!(stand.get("/x").await.status, 502 | 504));
+    for _ in 0..2 {
+        let answer = stand.get("/x").await;
+        assert_eq!((answer.status, answer.reason().as_str()), (504, "origin_timeout"));
+    }
+    assert_eq!((stand.in_flight(), origin.book.seen.load(SeqCst)), (0, 0));
+}
+
+#[tokio::test]
 async fn a_broken_upload_is_not_the_origins_fault() {
     let origin = Origin2::start(100).await;
     let stand = stand(&origin, "limit = 1\nstall-timeout = '200ms'").await;
