@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::HeaderValue;
 use tidegate::Permit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -62,7 +63,9 @@ pub(super) async fn serve<S: Serve>(
         }
         Err(_) => return,
     };
-    let client = Arc::new(Client { peer, local, tls, protocol, _connection: Arc::new(permit) });
+    let Ok(forwarded_for) = HeaderValue::try_from(peer.ip().to_canonical().to_string()) else { return };
+    let client =
+        Arc::new(Client { peer, local, tls, protocol, forwarded_for, _connection: Arc::new(permit) });
     match protocol {
         Protocol::Http1 => http1::serve(stream, watch, client, service, &settings, &shutdown).await,
         Protocol::Http2 => http2::serve(stream, client, service, &settings, &shutdown).await,
