@@ -121,7 +121,8 @@ impl Watch {
     /// the kernel send a reset, which can overtake the answer (RFC 9112 §9.6). Cancel safe.
     pub(crate) async fn discard(&self, limit: u64) {
         let mut left = limit;
-        let mut room = [0; 4096];
+        // Not an array: it would be part of every connection's future from its begin.
+        let mut room = vec![0; 4096];
         while left > 0 && on_end!(self.end, socket => socket.readable().await).is_ok() {
             match on_end!(self.end, socket => socket.try_read(&mut room)) {
                 Ok(0) => return,

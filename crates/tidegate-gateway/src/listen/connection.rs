@@ -21,6 +21,9 @@ use super::{Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// Bytes that are read at once to find out the protocol: a whole request, mostly.
+const OPENING_BYTES: usize = 4096;
+
 /// A client's connection, in clear or not, with what was read ahead of its protocol.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -82,14 +85,12 @@ async fn open(mut socket: Socket, settings: &ListenSettings) -> io::Result<(Stre
         let transport = Transport::Tls(Box::new(stream));
         return Ok((Stream { ahead: Vec::new(), transport }, true, protocol));
     }
-    let mut ahead = Vec::new();
+    // Not an array: it would be part of every connection's future to its end.
+    let mut ahead = Vec::with_capacity(OPENING_BYTES);
     let protocol = loop {
-        let mut room = [0; 4096];
-        let read = socket.read(&mut room).await?;
-        if read == 0 {
+        if socket.read_buf(&mut ahead).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        ahead.extend_from_slice(room.get(..read).unwrap_or_default());
         if ahead.starts_with(PREFACE) {
             break Protocol::Http2;
         }

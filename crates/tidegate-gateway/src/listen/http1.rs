@@ -47,7 +47,8 @@ pub(super) async fn serve<S: Serve>(
         let desk = Arc::clone(&for_requests);
         desk.busy.store(true, Ordering::Relaxed);
         let (service, client) = (Arc::clone(&service), Arc::clone(&client));
-        async move {
+        // Boxed, because hyper would keep its room for as long as the connection is idle.
+        Box::pin(async move {
             if let Some(fault) = desk.fault.get().filter(|_| request.uri().path() == FAULT_PATH) {
                 let mut response = service.refuse(*fault, &client);
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -65,7 +66,7 @@ pub(super) async fn serve<S: Serve>(
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Busy { body, desk }))
-        }
+        })
     });
     let connection = Builder::new()
         .half_close(false)

@@ -111,7 +111,8 @@ pub(super) async fn exchange(
         };
         origin.counts.repeats.fetch_add(1, Relaxed);
     }
-    let kept = Kept::open(&origin).await?;
+    // Boxed, because dialing is rare and its state, TLS included, is several times that of an exchange.
+    let kept = Box::pin(Kept::open(&origin)).await?;
     attempt(&origin, kept, request, &leave).await.map_err(|failed| failed.error)
 }
 
