@@ -119,7 +119,8 @@ pub(super) async fn exchange(
             break;
         }
     }
-    let kept = Kept::open(&origin).await?;
+    // Boxed, because dialing is rare and its state, TLS included, is several times that of an exchange.
+    let kept = Box::pin(Kept::open(&origin)).await?;
     attempt(&origin, kept, request, &leave).await.map_err(|failed| failed.error)
 }
 
