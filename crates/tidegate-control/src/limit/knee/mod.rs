@@ -23,6 +23,7 @@ mod point;
 mod service;
 mod shared;
 mod single;
+mod start;
 mod verdict;
 
 pub use algorithm::Knee;

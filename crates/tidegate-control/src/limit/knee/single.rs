@@ -7,6 +7,7 @@ use super::event::{Completion, completion};
 use super::floor::Floor;
 use super::point::{Elasticity, Point, Tally};
 use super::service::Service;
+use super::start::Start;
 use super::verdict::CALM;
 
 /// The low phase of a pair lies this far above the estimate: at or above the knee, so that probing costs no
@@ -39,6 +40,8 @@ pub(super) const HARDLY_ANY: f64 = 4.0;
 pub(super) enum Phase {
     /// Nothing: the limit holds nobody back.
     Idle,
+    /// The neighbourhood of the knee, by doubling.
+    Start,
     /// The point to compare with.
     Base,
     /// More, while more is done with more.
@@ -55,6 +58,7 @@ impl Phase {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
+            Self::Start => "start",
             Self::Base => "base",
             Self::Up => "up",
             Self::Down => "down",
@@ -81,6 +85,10 @@ pub(super) struct Single {
     drained: Option<u64>,
     tally: Option<Tally>,
     heard: u64,
+    /// The slow start, while it lasts.
+    pub(super) start: Option<Start>,
+    /// Nothing is known of the knee yet.
+    pub(super) cold: bool,
     pub(super) service: Service,
     pub(super) floor: Floor,
     pub(super) base: Option<Point>,
@@ -117,6 +125,8 @@ impl Single {
             drained: None,
             tally: None,
             heard: 0,
+            start: None,
+            cold: true,
             service: Service::default(),
             floor: Floor::default(),
             base: None,
@@ -144,7 +154,7 @@ impl Single {
     }
 
     pub(super) fn is_searching(&self) -> bool {
-        matches!(self.phase, Phase::Base | Phase::Up)
+        matches!(self.phase, Phase::Start | Phase::Base | Phase::Up)
     }
 
     pub(super) fn on_sample(&mut self, sample: &Sample) -> u64 {
@@ -161,6 +171,7 @@ impl Single {
                 if let Some(tally) = &mut self.tally {
                     tally.add(sample.kind, sample.weight, seconds, useful);
                 }
+                self.grow(at, sample.weight, seconds, sample.kind, useful);
                 let idle = self.phase == Phase::Idle;
                 if let Some(window) = self.floor.add(at, sample.kind, sample.weight, seconds, useful, idle) {
                     self.look_at(at, window);
@@ -190,8 +201,9 @@ impl Single {
     fn hear(&mut self, at: &View) {
         let nanos = at.now.saturating_sub(self.heard);
         self.heard = self.heard.max(at.now);
-        if let Some(tally) = &mut self.tally {
-            if at.waiting > 0 || at.in_flight >= self.limit {
+        if at.waiting > 0 || at.in_flight >= self.limit {
+            let tally = self.start.as_mut().map(Start::tally).or(self.tally.as_mut());
+            if let Some(tally) = tally {
                 tally.bound(nanos);
             }
         }
@@ -211,18 +223,33 @@ impl Single {
         let low = (self.estimate * HEADROOM).round();
         let step = 1.0 + self.width;
         let wanted = match phase {
-            Phase::Idle | Phase::Base | Phase::Low => low,
+            Phase::Idle | Phase::Start | Phase::Base | Phase::Low => low,
             Phase::High => (low * step * step).round().max(low + 1.0),
             Phase::Up => (self.estimate * step).round().max(middle + 1.0),
             Phase::Down => (self.estimate / step).round().min(middle - 1.0),
         };
         self.limit = self.bounds.clamp(wanted) as u64;
+        self.start = (phase == Phase::Start).then(|| Start::begin(at, self.limit));
+    }
+
+    /// Something came back: during the slow start one more may take its place.
+    fn grow(&mut self, at: &View, weight: u64, seconds: f64, kind: u8, useful: bool) {
+        let Some(start) = &mut self.start else { return };
+        start.tally().add(kind, weight, seconds, useful);
+        if useful && (at.waiting > 0 || at.in_flight >= self.limit) {
+            start.grow(at, weight.max(1));
+            self.limit = self.bounds.clamp(start.limit as f64) as u64;
+        }
     }
 
     /// Ends a phase that is over.
     fn step(&mut self, at: &View, leaving: u64) {
         if self.phase == Phase::Idle {
             return;
+        }
+        if let Some(start) = &mut self.start {
+            let round = start.look(at, OVERTIME.0 + 3.0 * self.service.mean());
+            return self.after_round(at, round);
         }
         let Some(tally) = &self.tally else {
             // What is above the new limit must leave first, and then what was admitted beside it: it was slowed

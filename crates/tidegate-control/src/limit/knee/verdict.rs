@@ -3,7 +3,8 @@
 use crate::sample::View;
 
 use super::point::{Elasticity, Point};
-use super::single::{DOUBLING, HARDLY_ANY, Phase, Single};
+use super::single::{DOUBLING, HARDLY_ANY, HEADROOM, Phase, Single};
+use super::start::Round;
 
 const SECOND: u64 = 1_000_000_000;
 /// Inflation (ln R/floor) under which latency says "not saturated" (half above the floor) …
@@ -51,7 +52,12 @@ impl Single {
     /// The limit holds somebody back and nothing is being measured.
     pub(super) fn begin_search(&mut self, at: &View) {
         let inflation = self.floor.inflation();
-        if (inflation < CALM && at.now > self.known_until) || inflation > INFLATED || self.known_until == 0 {
+        if std::mem::take(&mut self.cold) && !self.floor.is_known() {
+            self.enter(at, Phase::Start);
+        } else if (inflation < CALM && at.now > self.known_until)
+            || inflation > INFLATED
+            || self.known_until == 0
+        {
             self.search_up(at, None);
         } else {
             self.settle_down(at);
@@ -97,12 +103,28 @@ impl Single {
             self.throughput = Some(point.throughput);
         }
         match self.phase {
-            Phase::Idle => {}
+            Phase::Idle | Phase::Start => {}
             Phase::Base => self.after_base(at, point),
             Phase::Up => self.after_up(at, point),
             Phase::Down => self.after_down(at, point),
             Phase::High => self.after_high(at, point),
             Phase::Low => self.after_low(at, point),
+        }
+    }
+
+    /// A round of the slow start may have ended.
+    pub(super) fn after_round(&mut self, at: &View, round: Round) {
+        match round {
+            Round::Open => {}
+            Round::Next => {}
+            Round::Unbound(enough) => {
+                self.estimate = self.estimate.max(enough);
+                self.rest(at);
+            }
+            Round::Found(knee) => {
+                self.estimate = knee / HEADROOM;
+                self.search_up(at, None);
+            }
         }
     }
 

@@ -60,6 +60,10 @@ const STEP: Scenario = Scenario {
     window: (10.0, 40.0),
 };
 
+/// Far more than the start at once, and nothing known.
+const COLD: Scenario =
+    Scenario { workers: &[(0.0, 200.0)], work: Work::Exponential(0.100), load: &[(0.0, 1.3)], ..STEP };
+
 /// All of them.
 pub(super) fn all() -> Vec<Scenario> {
     vec![
@@ -81,6 +85,8 @@ pub(super) fn all() -> Vec<Scenario> {
             window: (1.0, 21.0),
             ..STEP
         },
+        Scenario { name: "cold start, knee 200, first 5 s", least: 0.85, window: (0.0, 5.0), ..COLD },
+        Scenario { name: "cold start, knee 200, from 5 s on", least: 0.97, window: (5.0, 25.0), ..COLD },
         Scenario {
             name: "capacity halves",
             workers: &[(0.0, 16.0), (10.0, 8.0)],
