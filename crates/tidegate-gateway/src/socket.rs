@@ -93,6 +93,10 @@ impl Socket {
     }
 }
 
+fn would_block() -> io::Error {
+    io::ErrorKind::WouldBlock.into()
+}
+
 impl Watch {
     /// Resolves when the peer has closed its side, or the connection is broken. Bytes that nobody has read yet do
     /// not hide it. Cancel safe.
@@ -117,7 +121,8 @@ impl Watch {
     /// the kernel send a reset, which can overtake the answer (RFC 9112 §9.6). Cancel safe.
     pub(crate) async fn discard(&self, limit: u64) {
         let mut left = limit;
-        let mut room = [0; 4096];
+        // Not an array: it would be part of every connection's future from its begin.
+        let mut room = vec![0; 4096];
         while left > 0 && on_end!(self.end, socket => socket.readable().await).is_ok() {
             match on_end!(self.end, socket => socket.try_read(&mut room)) {
                 Ok(0) => return,
@@ -137,10 +142,16 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(on_end!(self.end, socket => socket.poll_read_ready(cx)))?;
-            match on_end!(self.end, socket => socket.try_read_buf(buffer)) {
-                Ok(_) => return Poll::Ready(Ok(())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let (before, room) = (buffer.filled().len(), buffer.remaining());
+            // What leaves room has emptied the socket: said to the runtime here, it spares the next poll a system call
+            // that would find nothing.
+            let emptied = |read: usize| if 0 < read && read < room { Err(would_block()) } else { Ok(()) };
+            let read = on_end!(self.end, socket => socket
+                .try_io(Interest::READABLE, || socket.try_read_buf(buffer).and_then(emptied)));
+            match read {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                Err(_) if buffer.filled().len() == before => {}
+                _ => return Poll::Ready(Ok(())),
             }
         }
     }

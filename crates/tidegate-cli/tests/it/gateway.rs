@@ -1,7 +1,7 @@
 //! The gateway as a person runs it, with curl as its client.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::program::{Program, curl};
 use crate::{text, tidegate};
@@ -99,11 +99,10 @@ fn a_first_signal_finishes_what_was_begun_and_a_second_stops_at_once() {
         let admin = gate.address("http://");
         let probe = gate.address("http://");
         assert_eq!(curl(&[&probe]), "ready\n");
-        let client = Command::new("curl")
-            .args(["--silent", "--max-time", "20", &format!("{address}/slow")])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let slow = format!("{address}/slow");
+        let client = std::thread::spawn(move || {
+            Command::new("curl").args(["--silent", "--max-time", "20", &slow]).output().unwrap()
+        });
         while !curl(&[&admin]).contains("\"in_flight\": 1,") {}
         gate.signal("INT");
         assert!(gate.line().contains("another signal stops at once"));
@@ -113,7 +112,7 @@ fn a_first_signal_finishes_what_was_begun_and_a_second_stops_at_once() {
             assert!(gate.line().contains("a second signal"));
         } else {
             assert_eq!(curl(&[&probe]), "draining\n");
-            assert_eq!(text(&client.wait_with_output().unwrap().stdout), "done\n");
+            assert_eq!(text(&client.join().unwrap().stdout), "done\n");
             assert_eq!(gate.wait().code(), Some(0));
         }
     }

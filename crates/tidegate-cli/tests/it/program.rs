@@ -4,14 +4,14 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// A running `tidegate`.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     said: BufReader<Box<dyn Read + Send>>,
 }
 
 impl Program {
     /// Starts it; what it says on standard error is read by [`line`](Self::line).
-    pub fn gate(arguments: &[&str]) -> Self {
+    pub(crate) fn gate(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(arguments)
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
@@ -24,7 +24,7 @@ impl Program {
     }
 
     /// A lab origin, and its address as `http://…`.
-    pub fn origin(arguments: &[&str]) -> (Self, String) {
+    pub(crate) fn origin(arguments: &[&str]) -> (Self, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(["lab", "origin", "--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -38,32 +38,32 @@ impl Program {
     }
 
     /// The next line it says.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.said.read_line(&mut line).unwrap();
         line
     }
 
     /// The word that begins with `scheme` in the next line, without a slash at its end.
-    pub fn address(&mut self, scheme: &str) -> String {
+    pub(crate) fn address(&mut self, scheme: &str) -> String {
         let line = self.line();
         let word = line.split_whitespace().find(|word| word.starts_with(scheme));
         word.unwrap_or_else(|| panic!("no {scheme} in {line:?}")).trim_end_matches('/').to_owned()
     }
 
     /// Everything it has written to standard output until now and will until it ends.
-    pub fn output(&mut self) -> String {
+    pub(crate) fn output(&mut self) -> String {
         let mut text = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
         text
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 }
@@ -76,7 +76,7 @@ impl Drop for Program {
 }
 
 /// What curl prints with these arguments; it must succeed.
-pub fn curl(arguments: &[&str]) -> String {
+pub(crate) fn curl(arguments: &[&str]) -> String {
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--max-time", "20"])
         .args(arguments)

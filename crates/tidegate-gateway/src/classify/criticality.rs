@@ -1,7 +1,12 @@
 //! The class of a request, from what its client admits about it.
 
 use http::HeaderMap;
+use http::header::HeaderName;
 use tidegate_control::queue::Criticality;
+
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+const PURPOSE: HeaderName = HeaderName::from_static("purpose");
+const PRIORITY: HeaderName = HeaderName::from_static("priority");
 
 /// The class of a request: [`Criticality::Critical`] unless its own headers say that it matters less.
 ///
@@ -10,15 +15,15 @@ use tidegate_control::queue::Criticality;
 /// urgencies do not raise the class.
 #[must_use]
 pub fn criticality_of(headers: &HeaderMap) -> Criticality {
-    let prefetch = ["sec-purpose", "purpose"]
+    let prefetch = [SEC_PURPOSE, PURPOSE]
         .iter()
-        .filter_map(|name| headers.get(*name))
+        .filter_map(|name| headers.get(name))
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.split([';', ',']).any(|part| part.trim().eq_ignore_ascii_case("prefetch")));
     if prefetch {
         return Criticality::Sheddable;
     }
-    let urgency = headers.get("priority").and_then(|value| value.to_str().ok()).and_then(|value| {
+    let urgency = headers.get(PRIORITY).and_then(|value| value.to_str().ok()).and_then(|value| {
         value.split(',').find_map(|part| part.trim().strip_prefix("u=")?.parse::<u8>().ok())
     });
     match urgency {

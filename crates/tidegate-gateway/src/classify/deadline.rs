@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::HeaderName;
 
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Longest time a client may name. A longer one says nothing a proxy could act on, and keeps sums from
 /// overflowing.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -16,10 +20,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// that has time.
 #[must_use]
 pub fn time_left(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let prefer =
-        headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).find_map(prefer_wait);
-    [text("grpc-timeout").and_then(grpc_timeout), text("x-request-timeout").and_then(request_timeout), prefer]
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let prefer = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).find_map(prefer_wait);
+    [text(GRPC_TIMEOUT).and_then(grpc_timeout), text(REQUEST_TIMEOUT).and_then(request_timeout), prefer]
         .into_iter()
         .flatten()
         .min()

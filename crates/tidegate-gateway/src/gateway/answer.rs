@@ -73,7 +73,7 @@ impl Relay {
             if self.record.too_late() {
                 permit.late();
             }
-            self.record.served(permit.held());
+            self.record.served();
             permit.finish(self.outcome);
         }
         self.stream = None;

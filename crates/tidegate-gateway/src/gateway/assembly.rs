@@ -66,7 +66,9 @@ impl Gateway {
         let limiter = match settings.limit {
             LimitChoice::Adaptive => builder.algorithm(passive(Knee::new())),
             LimitChoice::Shared => builder.algorithm(passive(Knee::shared())),
-            LimitChoice::Fixed(limit) => builder.limit(limit),
+            // Holders are tracked so that service times are learned: predictions and the end of a gone client's work
+            // need them. An adaptive limit measures them anyway.
+            LimitChoice::Fixed(limit) => builder.limit(limit).track_occupants(true),
         }
         .build()?;
         let bounded = |name: &'static str, limit: u64| {

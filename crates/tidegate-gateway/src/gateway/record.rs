@@ -17,6 +17,8 @@ use super::Gateway;
 pub(super) struct Record {
     gateway: Arc<Gateway>,
     started: Instant,
+    /// When it went to the origin. A permit's own time is not measured where a fixed limit has room.
+    sent: Option<Instant>,
     patience: Duration,
     stage: Stage,
     over: bool,
@@ -50,7 +52,15 @@ impl Record {
             })
         });
         let started = Instant::now();
-        Self { gateway: Arc::clone(gateway), started, patience, stage: Stage::Reading, over: false, line }
+        Self {
+            gateway: Arc::clone(gateway),
+            started,
+            sent: None,
+            patience,
+            stage: Stage::Reading,
+            over: false,
+            line,
+        }
     }
 
     /// The request is in this stage now.
@@ -61,6 +71,7 @@ impl Record {
     /// The request was admitted.
     pub(super) fn admitted(&mut self, permit: &Permit) {
         self.stage = Stage::Origin;
+        self.sent = Some(Instant::now());
         let waited = permit.waited();
         self.gateway.metrics.waited(waited);
         if let Some(line) = &mut self.line {
@@ -68,8 +79,9 @@ impl Record {
         }
     }
 
-    /// The origin is done with it, after so long.
-    pub(super) fn served(&mut self, held: Duration) {
+    /// The origin is done with it.
+    pub(super) fn served(&mut self) {
+        let held = self.sent.map_or(Duration::ZERO, |sent| sent.elapsed());
         self.gateway.metrics.origin(held);
         if let Some(line) = &mut self.line {
             line.origin_ms = Line::millis(held);

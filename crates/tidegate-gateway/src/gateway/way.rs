@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, UPGRADE};
-use http::{HeaderMap, Method, Request, Response, StatusCode, request, response};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use tidegate::{Admission, Demand, Permit, Readiness, Reason};
@@ -99,6 +99,11 @@ async fn pass(
         .rewrite(&mut head, client, trusted, client_upgrade.is_some())
         .map_err(|unfit| Refusal::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
 
+    if !gateway.origin.speaks_http2() && !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
+        // Said here, or hyper would send a GET without its body.
+        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+
     let (body, permit) = if bypasses {
         gateway.metrics.bypassed();
         let body = RequestBody::new(Default::default(), body);
@@ -166,8 +171,10 @@ async fn enter(
     let body = match declared.filter(|length| *length > 0 && !body.is_end_stream()) {
         None => RequestBody::new(Default::default(), body),
         Some(length) => {
-            // Who would be refused anyway need not send its body first.
-            if let Readiness::Saturated { .. } = gateway.limiter.readiness_for(&demand) {
+            // Who would be refused anyway need not send its body first. (A dry run refuses nobody, and counts once.)
+            if let (false, Readiness::Saturated { .. }) =
+                (gateway.settings.dry_run, gateway.limiter.readiness_for(&demand))
+            {
                 match gateway.limiter.enqueue(demand.clone()) {
                     Err(refused) => return Err(Refusal::from(&refused)),
                     Ok(Admission::Admitted(permit)) => permit.ignore(),

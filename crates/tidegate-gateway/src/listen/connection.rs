@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use http::HeaderValue;
 use tidegate::Permit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -19,6 +20,9 @@ use super::{Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes that are read at once to find out the protocol: a whole request, mostly.
+const OPENING_BYTES: usize = 4096;
 
 /// A client's connection, in clear or not, with what was read ahead of its protocol.
 #[derive(Debug)]
@@ -62,7 +66,9 @@ pub(super) async fn serve<S: Serve>(
         }
         Err(_) => return,
     };
-    let client = Arc::new(Client { peer, local, tls, protocol, _connection: Arc::new(permit) });
+    let Ok(forwarded_for) = HeaderValue::try_from(peer.ip().to_canonical().to_string()) else { return };
+    let client =
+        Arc::new(Client { peer, local, tls, protocol, forwarded_for, _connection: Arc::new(permit) });
     match protocol {
         Protocol::Http1 => http1::serve(stream, watch, client, service, &settings, &shutdown).await,
         Protocol::Http2 => http2::serve(stream, client, service, &settings, &shutdown).await,
@@ -79,14 +85,12 @@ async fn open(mut socket: Socket, settings: &ListenSettings) -> io::Result<(Stre
         let transport = Transport::Tls(Box::new(stream));
         return Ok((Stream { ahead: Vec::new(), transport }, true, protocol));
     }
-    let mut ahead = Vec::new();
+    // Not an array: it would be part of every connection's future to its end.
+    let mut ahead = Vec::with_capacity(OPENING_BYTES);
     let protocol = loop {
-        let mut room = [0; 4096];
-        let read = socket.read(&mut room).await?;
-        if read == 0 {
+        if socket.read_buf(&mut ahead).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        ahead.extend_from_slice(room.get(..read).unwrap_or_default());
         if ahead.starts_with(PREFACE) {
             break Protocol::Http2;
         }

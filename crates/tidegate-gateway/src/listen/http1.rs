@@ -48,7 +48,8 @@ pub(super) async fn serve<S: Serve>(
         let desk = Arc::clone(&for_requests);
         desk.busy.store(true, Ordering::Relaxed);
         let (service, client) = (Arc::clone(&service), Arc::clone(&client));
-        async move {
+        // Boxed, because hyper would keep its room for as long as the connection is idle.
+        Box::pin(async move {
             if let Some(fault) = desk.fault.get().filter(|_| request.uri().path() == FAULT_PATH) {
                 let mut response = service.refuse(*fault, &client);
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -65,7 +66,7 @@ pub(super) async fn serve<S: Serve>(
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Busy { body, desk }))
-        }
+        })
     });
     let connection = Builder::new()
         .half_close(false)
@@ -78,9 +79,13 @@ pub(super) async fn serve<S: Serve>(
     let mut gone = pin!(watch.gone());
     let mut on_drain = pin!(shutdown.on_drain());
     let mut on_abort = pin!(shutdown.on_abort());
-    let (mut left, mut draining) = (false, false);
+    let ear = shutdown.ear();
+    let (mut left, mut draining, mut waits) = (false, false, false);
     let ended = poll_fn(|cx| {
-        if !draining && on_drain.as_mut().poll(cx).is_ready() {
+        // This task's waker stays the same: a wait that was polled once needs no other poll before there is news.
+        let news = !waits || ear.news();
+        waits = true;
+        if news && !draining && on_drain.as_mut().poll(cx).is_ready() {
             draining = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -89,7 +94,7 @@ pub(super) async fn serve<S: Serve>(
         }
         left = left || gone.as_mut().poll(cx).is_ready();
         // What a client asked before it closed its side is answered if that can be done at once.
-        if (left && desk.busy.load(Ordering::Relaxed)) || on_abort.as_mut().poll(cx).is_ready() {
+        if (left && desk.busy.load(Ordering::Relaxed)) || (news && on_abort.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(None);
         }
         Poll::Pending

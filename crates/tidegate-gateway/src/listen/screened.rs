@@ -84,6 +84,13 @@ impl<S> Screened<S> {
         }
     }
 
+    /// A connection whose last answer is still being written is not idle.
+    fn stirs(&mut self) {
+        if self.held.is_empty() {
+            self.since = None;
+        }
+    }
+
     fn refuse(&mut self, fault: Fault) {
         let _ = self.desk.fault.set(fault); // the first one stays, and nothing is read after it
         self.held = Vec::new();
@@ -128,15 +135,20 @@ impl<S> Screened<S> {
 
     /// Nothing to read. Ready when that has lasted too long: true if a head began and did not end.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let heading = !self.held.is_empty();
+        let wait = if heading || self.fresh { self.head_timeout } else { self.idle_timeout };
         // A tunnel may be silent as long as it likes: it is counted among the streams.
         let patient = self.desk.busy.load(Ordering::Relaxed) || self.desk.tunnel.load(Ordering::Relaxed);
-        if patient && self.held.is_empty() {
+        if patient && !heading {
             self.since = None;
+            // hyper does not read again when the answer ends, so this looks after it.
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + wait)));
+            while timer.as_mut().poll(cx).is_ready() {
+                timer.as_mut().reset(Instant::now() + wait);
+            }
             return Poll::Pending;
         }
-        let since = *self.since.get_or_insert_with(Instant::now);
-        let heading = !self.held.is_empty();
-        let due = since + if heading || self.fresh { self.head_timeout } else { self.idle_timeout };
+        let due = *self.since.get_or_insert_with(Instant::now) + wait;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);
@@ -208,6 +220,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stirs();
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
@@ -216,6 +229,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.stirs();
         Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 
 use crate::body::{BoxError, ClientBody};
@@ -34,6 +34,8 @@ pub struct Client {
     pub tls: bool,
     /// What it speaks.
     pub protocol: Protocol,
+    /// Its address as `X-Forwarded-For` has it, once for all requests of the connection.
+    pub(crate) forwarded_for: HeaderValue,
     /// Whoever keeps the client keeps its place among the connections.
     pub(super) _connection: Arc<tidegate::Permit>,
 }

@@ -46,6 +46,11 @@ impl Shutdown {
         *self.phase.borrow() >= Phase::Draining
     }
 
+    /// Remembers the word of this moment.
+    pub(super) fn ear(&self) -> Ear {
+        Ear(self.phase.subscribe())
+    }
+
     /// Resolves when it is time to finish. Cancel safe.
     pub async fn on_drain(&self) {
         self.reached(Phase::Draining).await;
@@ -59,6 +64,17 @@ impl Shutdown {
     async fn reached(&self, wanted: Phase) {
         // The sender lives in `self`, so the only way for this to end is the phase.
         let _ = self.phase.subscribe().wait_for(|phase| *phase >= wanted).await;
+    }
+}
+
+/// Tells without a lock whether there is news, for those who are polled much more often than there is.
+#[derive(Debug)]
+pub(super) struct Ear(watch::Receiver<Phase>);
+
+impl Ear {
+    /// Was there another word since this ear was made?
+    pub(super) fn news(&self) -> bool {
+        self.0.has_changed().unwrap_or(true)
     }
 }
 

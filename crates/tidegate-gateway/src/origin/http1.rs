@@ -1,7 +1,7 @@
 //! An exchange over HTTP/1.1.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
@@ -71,19 +71,21 @@ impl Kept {
     }
 }
 
-/// Counts a connection while it is open.
-pub(super) struct Open(Arc<Origin>);
+/// Counts a connection while it is open. Kept connections belong to the origin, so they must not own it.
+pub(super) struct Open(Weak<Origin>);
 
 impl Open {
     pub(super) fn new(origin: &Arc<Origin>) -> Self {
         origin.counts.open.fetch_add(1, Relaxed);
-        Self(Arc::clone(origin))
+        Self(Arc::downgrade(origin))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.counts.open.fetch_sub(1, Relaxed);
+        if let Some(origin) = self.0.upgrade() {
+            origin.counts.open.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -117,7 +119,8 @@ pub(super) async fn exchange(
             break;
         }
     }
-    let kept = Kept::open(&origin).await?;
+    // Boxed, because dialing is rare and its state, TLS included, is several times that of an exchange.
+    let kept = Box::pin(Kept::open(&origin)).await?;
     attempt(&origin, kept, request, &leave).await.map_err(|failed| failed.error)
 }
 

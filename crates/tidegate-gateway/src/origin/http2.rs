@@ -1,8 +1,7 @@
 //! An exchange over HTTP/2: all of them share one connection.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +9,8 @@ use h2::SendStream;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use http::{Request, Version};
 use http_body::Body;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::body::PaceSettings;
@@ -38,13 +39,15 @@ pub(super) async fn exchange(
     let ended = body.is_end_stream();
     let sent = body.watch();
     let limit = origin.settings.head_timeout;
-    let (response, stream) = begin(&origin, Request::from_parts(head, ()), ended).await?;
+    // Waiting for room counts as well.
+    let begun = begin(&origin, Request::from_parts(head, ()), ended);
+    let (response, stream, place) = within(limit, None, begun).await??;
     // Sends while the answer is awaited, and after it began (gRPC); its end, early or not, ends the sending.
     let sending = (!ended).then(|| {
         let pace = PaceSettings { stall: limit, rate: 0, ..PaceSettings::default() };
         tokio::spawn(send2::send(stream, body, pace)).abort_handle()
     });
-    let sending = Sending(sending);
+    let sending = Sending { task: sending, _place: place };
     match within(limit, sent.as_ref(), response).await? {
         Ok(response) => {
             let (head, body) = response.into_parts();
@@ -54,55 +57,86 @@ pub(super) async fn exchange(
     }
 }
 
-/// Stops sending when the exchange is dropped.
+/// Stops sending when the exchange is dropped, and gives its place back.
 #[derive(Debug)]
-pub(super) struct Sending(Option<tokio::task::AbortHandle>);
+pub(super) struct Sending {
+    task: Option<AbortHandle>,
+    _place: Place,
+}
 
 impl Sending {
     pub(super) fn finished(&self) -> bool {
-        self.0.as_ref().is_none_or(tokio::task::AbortHandle::is_finished)
+        self.task.as_ref().is_none_or(AbortHandle::is_finished)
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
+        if let Some(task) = &self.task {
             task.abort();
         }
     }
 }
 
-/// Begins a stream when the peer has room for it. They take turns, so that no more than one is begun beyond the
-/// peer's own limit.
+/// Streams open on the connection. h2 would queue more than the peer allows, where nobody sees them.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: AtomicUsize,
+    ended: Notify,
+}
+
+/// A stream's place among the open ones.
+#[derive(Debug)]
+struct Place(Arc<Streams>);
+
+impl Place {
+    /// Waits until fewer than `most()` are open.
+    async fn take(streams: &Arc<Streams>, most: impl Fn() -> usize) -> Self {
+        loop {
+            let ended = streams.ended.notified();
+            if streams.open.load(Relaxed) < most() {
+                streams.open.fetch_add(1, Relaxed);
+                return Self(Arc::clone(streams));
+            }
+            // The peer may change its mind about `most`, and says so to h2 only.
+            let _ = timeout(AGAIN, ended).await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+        self.0.ended.notify_one();
+    }
+}
+
+/// Begins a stream when the peer has room for it; they take turns.
 async fn begin(
     origin: &Arc<Origin>,
     head: Request<()>,
     ended: bool,
-) -> Result<(ResponseFuture, SendStream<Bytes>), OriginError> {
+) -> Result<(ResponseFuture, SendStream<Bytes>, Place), OriginError> {
     let mut standing = origin.http2.lock().await;
-    if let Some(sender) = &mut *standing {
-        if ready(sender).await.is_ok() {
-            return sender.send_request(head, ended).map_err(of_h2);
+    let kept = match &*standing {
+        Some(sender) => sender.clone().ready().await.ok(),
+        None => None,
+    };
+    let sender = match kept {
+        Some(sender) => sender,
+        None => {
+            origin.counts.dials.fetch_add(1, Relaxed);
+            let opened = open(origin).await.inspect_err(|_| {
+                origin.counts.dials_failed.fetch_add(1, Relaxed);
+            })?;
+            *standing = Some(opened.clone());
+            opened
         }
-        *standing = None;
-    }
-    origin.counts.dials.fetch_add(1, Relaxed);
-    let opened = open(origin).await.inspect_err(|_| {
-        origin.counts.dials_failed.fetch_add(1, Relaxed);
-    })?;
-    let sender = standing.insert(opened);
-    ready(sender).await.map_err(of_h2)?;
-    sender.send_request(head, ended).map_err(of_h2)
-}
-
-/// Resolves when the stream that was begun last is open.
-async fn ready(sender: &mut SendRequest<Bytes>) -> Result<(), h2::Error> {
-    // h2 wakes when that stream opens, but not when it is given up before, so it is asked again.
-    loop {
-        if let Ok(ready) = timeout(AGAIN, poll_fn(|cx| sender.poll_ready(cx))).await {
-            return ready;
-        }
-    }
+    };
+    let place = Place::take(&origin.streams, || sender.current_max_send_streams()).await;
+    let mut sender = sender.ready().await.map_err(of_h2)?;
+    let (response, stream) = sender.send_request(head, ended).map_err(of_h2)?;
+    Ok((response, stream, place))
 }
 
 async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Bytes>, OriginError> {

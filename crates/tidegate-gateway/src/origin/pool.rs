@@ -14,6 +14,7 @@ use crate::tls::TlsError;
 
 use super::dial::Dialer;
 use super::http1::Kept;
+use super::http2::Streams;
 use super::{Exchange, OriginAddress, OriginSettings, RequestBody};
 
 /// The service behind, and the connections to it.
@@ -27,6 +28,7 @@ pub struct Origin {
     idle: Mutex<VecDeque<(Instant, Kept)>>,
     /// The HTTP/2 connection, if one stands.
     pub(super) http2: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    pub(super) streams: Arc<Streams>,
 }
 
 /// What has been counted.
@@ -66,6 +68,7 @@ impl Origin {
             counts: Counts::default(),
             idle: Mutex::new(VecDeque::new()),
             http2: tokio::sync::Mutex::new(None),
+            streams: Arc::default(),
         }))
     }
 

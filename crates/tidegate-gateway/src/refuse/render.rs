@@ -22,6 +22,8 @@ pub enum Audience {
     Grpc,
 }
 
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
 /// gRPC's own codes (grpc/doc/statuscodes.md).
 const RESOURCE_EXHAUSTED: &str = "8";
 const UNAVAILABLE: &str = "14";
@@ -48,7 +50,7 @@ impl Audience {
         if is_grpc(headers) {
             return Self::Grpc;
         }
-        let navigates = match headers.get("sec-fetch-mode") {
+        let navigates = match headers.get(SEC_FETCH_MODE) {
             Some(mode) => mode == "navigate",
             None => {
                 let accepted = headers.get(ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);

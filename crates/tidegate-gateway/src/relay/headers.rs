@@ -19,6 +19,8 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+/// Fields that only a trusted proxy may have written.
+const FORWARDING: [HeaderName; 4] = [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST];
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -52,9 +54,8 @@ impl ToOrigin {
         let trailers = wants_trailers(&head.headers);
         let came_as = head.version;
         strip_hop_by_hop(&mut head.headers);
-        head.headers.remove(EXPECT); // we answered it, or will
-        head.headers.remove(TE);
-        head.headers.remove(PROXY);
+        // `Expect` we answered, or will.
+        strip(&mut head.headers, |name| [EXPECT, TE, PROXY].contains(name));
         if trailers {
             head.headers.insert(TE, HeaderValue::from_static("trailers"));
             if !self.http2 {
@@ -154,7 +155,13 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in HOP_BY_HOP {
+    strip(headers, |name| HOP_BY_HOP.contains(name));
+}
+
+/// Removes the fields that are `unwanted`. Heads have few fields, and mostly none of these: one look over their names
+/// is cheaper than a search for every unwanted one.
+fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    while let Some(name) = headers.keys().find(|name| unwanted(name)).cloned() {
         headers.remove(name);
     }
 }
@@ -162,12 +169,13 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 fn forward(headers: &mut HeaderMap, client: &Client, trusted: bool, host: Option<&HeaderValue>) {
     let peer = client.peer.ip().to_canonical();
     if !trusted {
-        headers.remove(FORWARDED);
-        headers.remove(X_FORWARDED_FOR);
-        headers.remove(X_FORWARDED_PROTO);
-        headers.remove(X_FORWARDED_HOST);
+        strip(headers, |name| FORWARDING.contains(name));
     }
-    append(headers, X_FORWARDED_FOR, &peer.to_string());
+    if headers.contains_key(X_FORWARDED_FOR) {
+        append(headers, X_FORWARDED_FOR, &peer.to_string());
+    } else {
+        headers.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
+    }
     let proto = if client.tls { "https" } else { "http" };
     headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
     if let Some(host) = host {

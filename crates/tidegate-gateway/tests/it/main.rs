@@ -2,10 +2,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+mod admin;
+mod attack;
+mod flood;
 mod gone;
+mod http2;
 mod origin;
+mod origin2;
+mod origin_faults;
 mod refusals;
 mod relay;
+mod script;
+mod slow;
 mod stand;
+mod tls;
+mod tunnel;
 mod wire;
 mod wire2;

@@ -281,7 +281,7 @@ fn full(text: &'static str) -> BoxBody<Bytes, hyper::Error> {
 
 /// A body of so many bytes; `broken` ends it without its end.
 fn stream(bytes: usize, broken: bool) -> BoxBody<Bytes, hyper::Error> {
-    let (sender, body) = Piped::new();
+    let (sender, body) = Piped::pair();
     tokio::spawn(async move {
         let mut left = bytes;
         while left > 0 {
@@ -300,7 +300,7 @@ fn stream(bytes: usize, broken: bool) -> BoxBody<Bytes, hyper::Error> {
 }
 
 fn events() -> BoxBody<Bytes, hyper::Error> {
-    let (sender, body) = Piped::new();
+    let (sender, body) = Piped::pair();
     tokio::spawn(async move {
         while sender.send(Bytes::from_static(b"data: tick\n\n")).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -313,7 +313,7 @@ fn events() -> BoxBody<Bytes, hyper::Error> {
 struct Piped(mpsc::Receiver<Bytes>);
 
 impl Piped {
-    fn new() -> (mpsc::Sender<Bytes>, BoxBody<Bytes, hyper::Error>) {
+    fn pair() -> (mpsc::Sender<Bytes>, BoxBody<Bytes, hyper::Error>) {
         let (sender, receiver) = mpsc::channel(4);
         (sender, Self(receiver).map_err(|never: Infallible| match never {}).boxed())
     }

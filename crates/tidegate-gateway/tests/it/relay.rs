@@ -4,6 +4,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::stand::{Stand, bounded, eventually, get, post};
 use crate::wire::Wire;
+use crate::wire2::{Wire2, get2};
 
 #[tokio::test]
 async fn a_request_and_its_answer_pass() {
@@ -35,6 +36,19 @@ async fn bodies_pass_in_either_framing_with_trailers() {
     assert!(!stand.origin.last().headers.contains_key("content-length"));
     wire.send(get("/hello")).await;
     assert_eq!(wire.answer().await.text(), "hello");
+}
+
+#[tokio::test]
+async fn a_get_may_have_a_body() {
+    let stand = Stand::new("").await;
+    let chunked =
+        "GET /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nquery\r\n0\r\n\r\n";
+    assert_eq!(stand.ask(chunked).await.text(), "query");
+    assert_eq!(stand.ask(post("/echo", "query").replace("POST", "GET")).await.text(), "query");
+    let mut client = Wire2::connect(stand.address).await;
+    assert_eq!(client.post(get2("/echo"), b"query").await.body, b"query");
+    assert_eq!(client.get("/echo").await.body, b"");
+    assert_eq!(stand.origin.last().header("transfer-encoding"), "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,6 +98,7 @@ async fn answers_without_a_body_keep_their_fields() {
     wire.send("HEAD /hello HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let answer = wire.answer_to_head().await;
     assert_eq!((answer.status, answer.header("content-length")), (200, "5"));
+    assert_eq!(stand.origin.last().method, http::Method::HEAD);
     wire.send(get("/modified")).await;
     let answer = wire.answer().await;
     assert_eq!((answer.status, answer.header("etag")), (304, "\"one\""));

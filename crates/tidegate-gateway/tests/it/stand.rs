@@ -9,6 +9,7 @@ use tidegate_gateway::Running;
 use tidegate_gateway::config::{Config, Effective};
 use tidegate_gateway::gateway::Gateway;
 use tidegate_gateway::listen::Shutdown;
+use tidegate_gateway::observe::AccessLog;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -47,12 +48,26 @@ impl Stand {
     }
 
     pub(crate) async fn before(origin: Origin, words: &str, change: impl FnOnce(&mut Effective)) -> Self {
+        Self::start(origin, words, change, None)
+    }
+
+    /// A gateway that writes its access log there.
+    pub(crate) async fn logged(words: &str, log: AccessLog) -> Self {
+        Self::start(Origin::start().await, words, |_| (), Some(log))
+    }
+
+    fn start(
+        origin: Origin,
+        words: &str,
+        change: impl FnOnce(&mut Effective),
+        log: Option<AccessLog>,
+    ) -> Self {
         let text =
             format!("origin = '{}'\nlisten = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n{words}", origin.url);
         let mut effective = Effective::new(Config::parse(&text).unwrap()).unwrap();
         change(&mut effective);
         let shutdown = Shutdown::new();
-        let running = Running::start(effective, None, shutdown.clone()).unwrap();
+        let running = Running::start(effective, log, shutdown.clone()).unwrap();
         Self {
             gateway: Arc::clone(running.gateway()),
             address: running.address(),

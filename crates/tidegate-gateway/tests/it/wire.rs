@@ -132,6 +132,20 @@ impl<S: Duplex> Wire<S> {
         }
     }
 
+    /// A request's head, line by line; for the tests that play the origin.
+    pub(crate) async fn request_head(&mut self) -> Vec<String> {
+        bounded("a request", async {
+            let mut lines = Vec::new();
+            loop {
+                match self.line().await.expect("the connection ended without a request") {
+                    line if line.is_empty() => return lines,
+                    line => lines.push(line),
+                }
+            }
+        })
+        .await
+    }
+
     async fn read_answer(&mut self, to_head: bool) -> Option<Answer> {
         let (status, headers) = self.head().await?;
         let mut answer =

@@ -24,6 +24,12 @@ pub(crate) struct Answer2 {
     pub(crate) trailers: HeaderMap,
 }
 
+impl Answer2 {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.head.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
 impl Wire2 {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap(), &Builder::new()).await

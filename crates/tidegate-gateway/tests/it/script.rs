@@ -1,0 +1,30 @@
+//! An origin that the test plays itself, byte by byte.
+
+use std::fmt;
+
+use tokio::net::TcpListener;
+
+use crate::stand::bounded;
+use crate::wire::Wire;
+
+pub(crate) struct Script {
+    listener: TcpListener,
+}
+
+impl Script {
+    pub(crate) async fn start() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    pub(crate) async fn accept(&self) -> Wire {
+        let (tcp, _) = bounded("the gateway dials", self.listener.accept()).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        Wire::over(tcp)
+    }
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.listener.local_addr().unwrap())
+    }
+}
