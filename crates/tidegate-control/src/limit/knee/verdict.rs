@@ -71,8 +71,7 @@ impl Single {
             return;
         }
         self.throughput = Some(window.throughput);
-        let near = 0.5 * self.limit as f64;
-        let crowded = self.floor.inflation() > GUARD && window.concurrency > near.max(2.0);
+        let crowded = self.floor.inflation() > GUARD && window.concurrency > 2.0;
         if crowded && at.now > self.snooze_until {
             self.guarding = true;
             self.estimate = window.concurrency;
