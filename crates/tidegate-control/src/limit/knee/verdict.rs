@@ -25,6 +25,9 @@ const JUMP: (f64, f64) = (0.5, 2.0);
 const VERIFY: f64 = 0.7;
 /// Where the passive guard wakes: between the two above, since it needs no pair to have been measured.
 const GUARD: f64 = 0.6;
+/// … and the share of the limit that must be in use. With less, an origin that is slow for a moment is nobody's
+/// overload, and to move the limit there would make the queue that it is meant to prevent.
+const GUARDED: f64 = 0.5;
 /// A knee that was measured is believed for this long: some twenty steady pairs.
 const KNOWN: u64 = 20 * SECOND;
 /// The price: one percent more concurrency must buy this much throughput. At 0.15 the low phase of the pair comes to
@@ -71,7 +74,8 @@ impl Single {
             return;
         }
         self.throughput = Some(window.throughput);
-        let crowded = self.floor.inflation() > GUARD && window.concurrency > 2.0;
+        let many = GUARDED * self.limit() as f64;
+        let crowded = self.floor.inflation() > GUARD && window.concurrency > many.max(2.0);
         if crowded && at.now > self.snooze_until {
             self.guarding = true;
             self.estimate = window.concurrency;
