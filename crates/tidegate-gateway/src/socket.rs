@@ -17,6 +17,8 @@ use crate::body::{Pace, PaceSettings};
 pub(crate) struct Socket {
     end: Arc<End>,
     pace: Option<Pace>,
+    /// Nothing more can be read.
+    read_over: bool,
 }
 
 /// Sees that the peer has gone, while somebody else owns the [`Socket`].
@@ -44,17 +46,19 @@ macro_rules! on_end {
 impl Socket {
     /// A socket whose writes fail when the peer reads slower than it must.
     pub(crate) fn paced(tcp: TcpStream, pace: PaceSettings) -> Self {
-        Self { end: Arc::new(End::Tcp(tcp)), pace: Some(Pace::new(pace)) }
+        Self { end: Arc::new(End::Tcp(tcp)), pace: Some(Pace::new(pace)), read_over: false }
     }
 
-    /// A socket whose writes wait as long as it takes.
+    /// A socket whose writes wait as long as it takes. A peer that takes no more bytes may have answered already (it
+    /// refuses an upload, say, and closes): until its side has been read to the end, what is written is dropped
+    /// in silence, so that the answer is not lost for a failed write.
     pub(crate) fn tcp(tcp: TcpStream) -> Self {
-        Self { end: Arc::new(End::Tcp(tcp)), pace: None }
+        Self { end: Arc::new(End::Tcp(tcp)), pace: None, read_over: false }
     }
 
     /// The same of a unix socket.
     pub(crate) fn unix(unix: UnixStream) -> Self {
-        Self { end: Arc::new(End::Unix(unix)), pace: None }
+        Self { end: Arc::new(End::Unix(unix)), pace: None, read_over: false }
     }
 
     pub(crate) fn watch(&self) -> Watch {
@@ -65,6 +69,7 @@ impl Socket {
     fn poll_write_with(
         &mut self,
         cx: &mut Context<'_>,
+        length: usize,
         attempt: impl Fn(&End) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
@@ -87,10 +92,17 @@ impl Socket {
                     return Poll::Ready(Ok(sent));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if self.pace.is_none() && !self.read_over && takes_no_more(&error) => {
+                    return Poll::Ready(Ok(length));
+                }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
+}
+
+fn takes_no_more(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 fn would_block() -> io::Error {
@@ -136,7 +148,7 @@ impl Watch {
 
 impl AsyncRead for Socket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -149,9 +161,15 @@ impl AsyncRead for Socket {
             let read = on_end!(self.end, socket => socket
                 .try_io(Interest::READABLE, || socket.try_read_buf(buffer).and_then(emptied)));
             match read {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    self.read_over = true;
+                    return Poll::Ready(Err(error));
+                }
                 Err(_) if buffer.filled().len() == before => {}
-                _ => return Poll::Ready(Ok(())),
+                _ => {
+                    self.read_over = room > 0 && buffer.filled().len() == before;
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
     }
@@ -159,7 +177,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |end| on_end!(end, socket => socket.try_write(bytes)))
+        self.poll_write_with(cx, bytes.len(), |end| on_end!(end, socket => socket.try_write(bytes)))
     }
 
     fn poll_write_vectored(
@@ -167,7 +185,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |end| on_end!(end, socket => socket.try_write_vectored(slices)))
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.poll_write_with(cx, length, |end| on_end!(end, socket => socket.try_write_vectored(slices)))
     }
 
     fn is_write_vectored(&self) -> bool {
