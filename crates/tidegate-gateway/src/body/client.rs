@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::{BoxError, Pace, PaceSettings};
+use super::{BoxError, Pace, PaceSettings, Received};
 
 /// A request's body. Reads from the client only as much as is polled for: on HTTP/2, credit goes back when a
 /// frame has been handed on, not when it arrived.
@@ -27,9 +27,7 @@ enum Source {
     Http1(Incoming),
     /// `asks`: told when the body is wanted, by which a client that waits for a 100 gets it.
     Http2 {
-        stream: h2::RecvStream,
-        lent: usize,
-        data_ended: bool,
+        stream: Received,
         asks: Option<oneshot::Sender<()>>,
     },
 }
@@ -56,10 +54,7 @@ impl ClientBody {
         if stream.is_end_stream() {
             return Self::empty();
         }
-        Self {
-            source: Source::Http2 { stream, lent: 0, data_ended: false, asks },
-            pace: Some(Pace::new(pace)),
-        }
+        Self { source: Source::Http2 { stream: Received::new(stream), asks }, pace: Some(Pace::new(pace)) }
     }
 
     /// Lets the client pause as long as it likes: for streams in which silence is normal, such as gRPC.
@@ -82,11 +77,11 @@ impl Body for ClientBody {
             Source::Http1(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxError::from)))
             }
-            Source::Http2 { stream, lent, data_ended, asks } => {
+            Source::Http2 { stream, asks } => {
                 if let Some(asks) = asks.take() {
                     let _ = asks.send(()); // nobody listens: the answer is there already
                 }
-                poll_http2(stream, lent, data_ended, cx)
+                stream.poll_frame(cx).map_err(BoxError::from)
             }
         };
         match (polled, &mut this.pace) {
@@ -117,31 +112,4 @@ impl Body for ClientBody {
             Source::Http2 { .. } => SizeHint::default(),
         }
     }
-}
-
-fn poll_http2(
-    stream: &mut h2::RecvStream,
-    lent: &mut usize,
-    data_ended: &mut bool,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-    let back = std::mem::take(lent);
-    if back > 0 {
-        stream.flow_control().release_capacity(back)?;
-    }
-    if !*data_ended {
-        match ready!(stream.poll_data(cx)) {
-            Some(Ok(data)) => {
-                *lent = data.len();
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-            None => *data_ended = true,
-        }
-    }
-    Poll::Ready(match ready!(stream.poll_trailers(cx)) {
-        Ok(Some(trailers)) => Some(Ok(Frame::trailers(trailers))),
-        Ok(None) => None,
-        Err(error) => Some(Err(error.into())),
-    })
 }

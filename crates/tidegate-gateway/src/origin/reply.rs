@@ -10,7 +10,7 @@ use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::body::{BoxError, Pace, PaceSettings};
+use crate::body::{BoxError, Pace, PaceSettings, Received};
 
 use super::http1::Kept;
 use super::http2::{Sending, of_h2};
@@ -40,7 +40,7 @@ pub struct ReplyBody {
 #[derive(Debug)]
 enum Source {
     Http1 { body: Incoming, kept: Option<Kept> },
-    Http2 { stream: h2::RecvStream, sending: Sending, lent: usize, data_ended: bool },
+    Http2 { stream: Received, sending: Sending },
 }
 
 impl ReplyBody {
@@ -53,7 +53,7 @@ impl ReplyBody {
 
     pub(super) fn http2(stream: h2::RecvStream, sending: Sending, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
-        Self { source: Source::Http2 { stream, sending, lent: 0, data_ended: false }, origin, pace }
+        Self { source: Source::Http2 { stream: Received::new(stream), sending }, origin, pace }
     }
 
     /// Lets the origin pause as long as it likes: for streams in which silence is normal.
@@ -94,9 +94,7 @@ impl Body for ReplyBody {
         let this = &mut *self;
         let polled = match &mut this.source {
             Source::Http1 { body, .. } => Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper),
-            Source::Http2 { stream, lent, data_ended, .. } => {
-                poll_http2(stream, lent, data_ended, cx).map_err(of_h2)
-            }
+            Source::Http2 { stream, .. } => stream.poll_frame(cx).map_err(of_h2),
         };
         match polled {
             Poll::Pending => {
@@ -139,28 +137,4 @@ impl Body for ReplyBody {
             Source::Http2 { .. } => SizeHint::default(),
         }
     }
-}
-
-fn poll_http2(
-    stream: &mut h2::RecvStream,
-    lent: &mut usize,
-    data_ended: &mut bool,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-    // Credit goes back when a frame has been handed on, not when it arrived.
-    let back = std::mem::take(lent);
-    if back > 0 {
-        stream.flow_control().release_capacity(back)?;
-    }
-    if !*data_ended {
-        match ready!(stream.poll_data(cx)) {
-            Some(Ok(data)) => {
-                *lent = data.len();
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            }
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            None => *data_ended = true,
-        }
-    }
-    Poll::Ready(ready!(stream.poll_trailers(cx))?.map(|trailers| Ok(Frame::trailers(trailers))))
 }

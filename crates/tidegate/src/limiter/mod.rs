@@ -34,6 +34,9 @@ mod loom_tests;
 #[cfg(test)]
 #[cfg(not(tidegate_loom))]
 mod tests;
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod timed_tests;
 
 pub use acquire::{Acquire, RunError};
 pub use builder::{ConfigError, LimiterBuilder, QueueConfig};

@@ -1,3 +1,5 @@
+//! The limiter without a runtime, step by step.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -5,33 +7,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use tidegate_control::limit::{Fixed, LimitAlgorithm};
+use tidegate_control::limit::Fixed;
 use tidegate_control::queue::Criticality;
-use tidegate_control::sample::{Outcome, Sample, View};
 
 use super::*;
 use crate::{AskReady, Demand, Readiness, Reason, Refused};
 
-fn limiter(limit: u64, queue: u64) -> Limiter {
+pub(super) fn limiter(limit: u64, queue: u64) -> Limiter {
     Limiter::builder().limit(limit).queue(QueueConfig::bounded(queue)).build().unwrap()
 }
 
-fn ticket(limiter: &Limiter, demand: impl Into<Demand>) -> Ticket {
+pub(super) fn ticket(limiter: &Limiter, demand: impl Into<Demand>) -> Ticket {
     match limiter.enqueue(demand).unwrap() {
         Admission::Waiting(ticket) => ticket,
         Admission::Admitted(_) => panic!("admitted at once"),
     }
 }
 
-fn reason<T: std::fmt::Debug>(result: Result<T, Refused>) -> Reason {
+pub(super) fn reason<T: std::fmt::Debug>(result: Result<T, Refused>) -> Reason {
     result.unwrap_err().reason()
 }
 
-fn claim(ticket: Ticket) -> Permit {
+pub(super) fn claim(ticket: Ticket) -> Permit {
     ticket.try_claim().unwrap()
 }
 
-fn waits(ticket: Ticket) -> Ticket {
+pub(super) fn waits(ticket: Ticket) -> Ticket {
     match ticket.try_claim() {
         Err(TryClaimError::NotYet(ticket)) => ticket,
         other => panic!("{other:?}"),
@@ -293,202 +294,4 @@ fn wrong_settings_are_told() {
     assert!(Limiter::builder().limit(0).build().is_err());
     let nobody = QueueConfig::bounded(1).max_wait(Duration::ZERO);
     assert!(Limiter::builder().limit(1).queue(nobody).build().unwrap_err().to_string().contains("max_wait"));
-}
-
-/// Notes what it is told, and lets the limit be set.
-struct Notes {
-    limit: u64,
-    told: Arc<std::sync::Mutex<Vec<(&'static str, View)>>>,
-    samples: Arc<std::sync::Mutex<Vec<Sample>>>,
-}
-
-impl LimitAlgorithm for Notes {
-    fn limit(&self) -> u64 {
-        self.limit
-    }
-    fn on_sample(&mut self, sample: &Sample) -> u64 {
-        self.samples.lock().unwrap().push(*sample);
-        if sample.outcome == Outcome::Overload {
-            self.limit = 1;
-        }
-        self.limit
-    }
-    fn on_pressure(&mut self, at: &View) -> u64 {
-        self.told.lock().unwrap().push(("pressure", *at));
-        self.limit
-    }
-    fn on_tick(&mut self, at: &View) -> u64 {
-        self.told.lock().unwrap().push(("tick", *at));
-        self.limit
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_algorithm_hears_everything_and_its_limit_holds() {
-    let (told, samples) = (Arc::default(), Arc::default());
-    let limiter =
-        Limiter::adaptive(Notes { limit: 2, told: Arc::clone(&told), samples: Arc::clone(&samples) });
-    let first = limiter.try_acquire(Demand::ONE.kind(3)).unwrap();
-    let mut second = limiter.try_acquire(Demand::ONE).unwrap();
-    tokio::time::advance(Duration::from_millis(100)).await;
-    let waiting = ticket(&limiter, 1);
-    let pressure = told.lock().unwrap().iter().rfind(|(what, _)| *what == "pressure").unwrap().1;
-    assert_eq!((pressure.in_flight, pressure.waiting, pressure.limit), (2, 1, 2));
-    tokio::time::advance(Duration::from_millis(50)).await;
-    limiter.tick();
-    assert_eq!(told.lock().unwrap().last().unwrap().0, "tick");
-    first.overload();
-    second.late();
-    tokio::time::advance(Duration::from_millis(50)).await;
-    let waiting = waits(waiting);
-    second.success();
-    let third = claim(waiting);
-    assert_eq!(third.waited(), Duration::from_millis(100));
-    drop(third);
-    let samples = samples.lock().unwrap();
-    let ms = |ms: u64| ms * 1_000_000;
-    assert_eq!(samples[0].elapsed, ms(150));
-    assert_eq!((samples[0].kind, samples[0].outcome, samples[0].at.in_flight), (3, Outcome::Overload, 2));
-    assert_eq!((samples[1].elapsed, samples[1].in_time, samples[1].at.in_flight), (ms(200), false, 1));
-    // ∫ in_flight dt: 150 ms of two, 50 ms of one.
-    assert_eq!(samples[0].at.area, ms(300));
-    assert_eq!(samples[1].at.area, ms(350));
-    assert_eq!((samples[2].outcome, samples[2].queued), (Outcome::Canceled, ms(100)));
-    assert_eq!(limiter.stats().limit, 1);
-    assert_eq!(limiter.service_time(0).p50, limiter.service_time(0).p50);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_wait_ends_at_its_longest_or_at_the_deadline() {
-    let limiter = limiter(1, 10);
-    let held = limiter.try_acquire(1).unwrap();
-    let start = tokio::time::Instant::now();
-    let bounded = limiter.acquire(Demand::ONE.max_wait(Duration::from_millis(200))).await;
-    assert_eq!(reason(bounded), Reason::Expired);
-    assert_eq!(start.elapsed(), Duration::from_millis(200));
-    let deadline = start + Duration::from_millis(500);
-    assert_eq!(reason(limiter.acquire(Demand::ONE.deadline(deadline)).await), Reason::Expired);
-    assert_eq!(tokio::time::Instant::now(), deadline);
-    assert_eq!(reason(limiter.acquire(Demand::ONE).await), Reason::Expired);
-    assert_eq!(start.elapsed(), Duration::from_millis(5500));
-    assert_eq!(reason(limiter.enqueue(Demand::ONE.deadline(start))), Reason::Deadline);
-    assert_eq!((limiter.stats().expired, limiter.stats().waiting), (3, 0));
-    drop(held);
-    assert_eq!(limiter.stats().available, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_ticket_nobody_polls_expires_too_and_an_unclaimed_grant_passes_on() {
-    let limiter = limiter(1, 10);
-    let held = limiter.try_acquire(1).unwrap();
-    let forgotten = ticket(&limiter, Demand::ONE.max_wait(Duration::from_millis(5)));
-    let in_a_drawer = ticket(&limiter, 1);
-    let next = ticket(&limiter, 1);
-    tokio::time::advance(Duration::from_millis(20)).await;
-    limiter.tick();
-    assert_eq!(limiter.stats().waiting, 2);
-    assert!(matches!(forgotten.try_claim(), Err(TryClaimError::Refused(_))));
-    drop(held);
-    let next = waits(next);
-    tokio::time::advance(Duration::from_millis(1001)).await;
-    limiter.tick();
-    assert_eq!(claim(next).weight(), 1);
-    match in_a_drawer.try_claim() {
-        Err(TryClaimError::Refused(refused)) => assert_eq!(refused.reason(), Reason::Expired),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(limiter.stats().available, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_refused_get_moments_of_their_own() {
-    let limiter = limiter(1, 1);
-    let mut held = limiter.try_acquire(1).unwrap();
-    let mut next = ticket(&limiter, 1);
-    assert_eq!(limiter.enqueue(1).unwrap_err().retry_after(), None, "nothing is known yet");
-    for _ in 0..100 {
-        tokio::time::advance(Duration::from_millis(10)).await;
-        held.success();
-        held = claim(next);
-        next = ticket(&limiter, 1);
-    }
-    let mut moments: Vec<Duration> =
-        (0..50).map(|_| limiter.enqueue(1).unwrap_err().retry_after().unwrap()).collect();
-    moments.sort();
-    moments.dedup();
-    assert_eq!(moments.len(), 50);
-    assert_eq!(limiter.service_time(0).p50.map(|p50| p50.as_millis() / 2), Some(5));
-    assert!(moments.iter().all(|after| *after < Duration::from_secs(5)), "{moments:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_long_queue_refuses_at_the_door() {
-    let limiter = limiter(1, 1000);
-    let mut held = limiter.try_acquire(1).unwrap();
-    let mut queue: std::collections::VecDeque<Ticket> = (0..60).map(|_| ticket(&limiter, 1)).collect();
-    for _ in 0..40 {
-        tokio::time::advance(Duration::from_millis(100)).await;
-        drop(held);
-        held = claim(queue.pop_front().unwrap());
-    }
-    // Ten a second; twenty in front: two seconds.
-    let patient = ticket(&limiter, 1);
-    let expected = patient.estimate().expected;
-    assert!(expected > Duration::from_millis(1500) && expected < Duration::from_millis(3000), "{expected:?}");
-    let refused = limiter.enqueue(Demand::ONE.patience(Duration::from_secs(2))).unwrap_err();
-    assert_eq!(refused.reason(), Reason::WaitTooLong);
-    assert!(refused.wait().unwrap().expected > Duration::from_millis(800));
-    assert!(refused.retry_after().is_some() && refused.worth_retrying());
-    let soon = tokio::time::Instant::now() + Duration::from_millis(300);
-    assert_eq!(reason(limiter.enqueue(Demand::ONE.deadline(soon))), Reason::Deadline);
-}
-
-#[tokio::test(start_paused = true)]
-async fn draining_answers_those_that_wait_and_refuses_the_rest() {
-    let limiter = limiter(1, 10);
-    let held = limiter.try_acquire(1).unwrap();
-    let waiting = ticket(&limiter, 1);
-    let drained = tokio::spawn(limiter.drain());
-    assert_eq!(reason(limiter.enqueue(1)), Reason::Draining);
-    assert_eq!(reason(limiter.try_acquire(1)), Reason::Draining);
-    assert!(matches!(limiter.readiness(), Readiness::Draining { .. }));
-    drop(held);
-    let last = waiting.await.unwrap();
-    tokio::task::yield_now().await;
-    assert!(!drained.is_finished());
-    drop(last);
-    assert_eq!(drained.await.unwrap().in_flight, 0);
-    assert_eq!(reason(limiter.try_acquire(1)), Reason::Draining);
-    limiter.drain().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn watchers_hear_of_changes() {
-    let limiter = limiter(1, 1);
-    let mut watch = limiter.subscribe();
-    let watcher = tokio::spawn(async move {
-        let busy = watch.changed().await;
-        watch.wait_until_ready().await;
-        (busy, watch.borrow())
-    });
-    tokio::task::yield_now().await;
-    let held = limiter.try_acquire(1).unwrap();
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    drop(held);
-    let (busy, ready) = watcher.await.unwrap();
-    assert!(matches!(busy, Readiness::Busy { .. }));
-    assert!(ready.is_ready());
-    assert!(limiter.try_acquire(1).is_ok(), "the last watcher gave the fast path back");
-}
-
-#[tokio::test]
-async fn work_runs_under_a_permit() {
-    let limiter = limiter(1, 0);
-    let inner = limiter.clone();
-    let result: Result<u64, RunError<std::io::Error>> =
-        limiter.run(1, async move { Ok(inner.stats().in_flight) }).await;
-    assert_eq!(result.unwrap(), 1);
-    let _held = limiter.try_acquire(1).unwrap();
-    let refused = limiter.run(1, async { Ok::<(), std::io::Error>(()) }).await.unwrap_err();
-    assert_eq!(Refused::find(&refused).unwrap().reason(), Reason::QueueFull);
 }
