@@ -56,7 +56,7 @@ pub(crate) async fn run(story: Story, gate: Option<&Path>, say: impl Fn(&str)) -
     Ok(Half { report, origin })
 }
 
-/// Names the columns of [`line`].
+/// Names the columns of [`line()`].
 const COLUMNS: &str = "                              in time   99 % within   refused   gave up";
 
 /// One second for the terminal: the bar is full at what the service can carry.
