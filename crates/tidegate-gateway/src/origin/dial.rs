@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
@@ -26,7 +28,9 @@ use super::{OriginError, OriginErrorKind, OriginSettings};
 pub(super) struct Dialer {
     address: OriginAddress,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    timeout: std::time::Duration,
+    timeout: Duration,
+    gone_after: Duration,
+    probe_after: Duration,
     /// Which of several addresses of a name is tried first: they take turns.
     turn: AtomicUsize,
 }
@@ -48,7 +52,14 @@ impl Dialer {
             }
             _ => None,
         };
-        Ok(Self { address, tls, timeout: settings.connect_timeout, turn: AtomicUsize::new(0) })
+        Ok(Self {
+            address,
+            tls,
+            timeout: settings.connect_timeout,
+            gone_after: settings.gone_after(),
+            probe_after: settings.probe_after(),
+            turn: AtomicUsize::new(0),
+        })
     }
 
     pub(super) fn address(&self) -> &OriginAddress {
@@ -71,6 +82,7 @@ impl Dialer {
                 let tcp = self.connect_tcp(host, *port).await?;
                 // Small requests must not wait for an acknowledgement.
                 let _ = tcp.set_nodelay(true);
+                self.notice_silence(&tcp);
                 Socket::tcp(tcp)
             }
         };
@@ -83,6 +95,16 @@ impl Dialer {
             }
         };
         Ok((line, watch))
+    }
+
+    /// Lets the kernel find out that the peer's machine has vanished: without it a request or a tunnel over a dead
+    /// connection waits for a quarter of an hour, or for ever. Where it cannot be set, timeouts of our own remain.
+    fn notice_silence(&self, tcp: &TcpStream) {
+        let socket = SockRef::from(tcp);
+        let probes = TcpKeepalive::new().with_time(self.probe_after).with_interval(self.probe_after / 3);
+        let _ = socket.set_tcp_keepalive(&probes);
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_user_timeout(Some(self.gone_after));
     }
 
     /// Tries every address of the name, beginning with another one each time.
@@ -147,6 +169,34 @@ impl AsyncWrite for Line {
         match &mut *self {
             Self::Clear(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_notices_that_the_other_machine_is_silent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        for (answer, gone, probe) in [(60, 30, 15), (1, 10, 5), (600, 300, 150)] {
+            let settings =
+                OriginSettings { head_timeout: Duration::from_secs(answer), ..OriginSettings::default() };
+            let dialer = Dialer::new(url.parse().unwrap(), &settings).unwrap();
+            let (line, _) = dialer.dial().await.unwrap();
+            let Line::Clear(socket) = line else { panic!("no TLS was asked for") };
+            socket.with_tcp(|tcp| {
+                let socket = SockRef::from(tcp);
+                assert!(socket.keepalive().unwrap());
+                assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(gone)));
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(probe));
+                assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(probe / 3));
+            });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidegate_gateway::origin::OriginSettings;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -139,6 +140,16 @@ async fn an_origin_that_is_killed_under_load_gives_502_and_works_again_when_it_r
         assert_eq!(client.answer().await.status, 200);
     }
     assert!(again.peak() <= 3);
+}
+
+#[test]
+fn the_documents_say_when_a_silent_origin_is_gone() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/defaults.md")).unwrap();
+    let settings = OriginSettings::default();
+    let (probed, gone) = (settings.probe_after().as_secs(), settings.gone_after().as_secs());
+    let row = format!("| silent connection to the origin | probed after {probed} s, gone after {gone} s |");
+    assert!(text.contains(&row), "docs/defaults.md: no {row}");
 }
 
 #[tokio::test]
