@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{sleep, timeout};
 
 use crate::script::Script;
 use crate::stand::{Stand, eventually, get, post};
+use crate::wire::Wire;
 use crate::wire2::{Wire2, get2, post2};
 
 #[tokio::test]
@@ -169,4 +172,50 @@ async fn a_client_that_leaves_in_its_answer_closes_the_origins_connection() {
         let left = stand.metric("tidegate_clients_left_total{stage=\"answering\"}");
         assert_eq!(left, f64::from(protocol));
     }
+}
+
+/// Sends until nobody takes any more: the kernels' buffers on both sides are full.
+async fn fill(wire: &mut Wire) -> usize {
+    let chunk = [b'x'; 16 * 1024];
+    let mut sent = 0;
+    // Silence for so long says that the window is closed.
+    while let Ok(Ok(some)) = timeout(Duration::from_millis(200), wire.stream.write(&chunk)).await {
+        sent += some;
+    }
+    sent
+}
+
+#[tokio::test]
+async fn a_reset_is_noticed_behind_a_full_window() {
+    let stand = Stand::new("limit = 1").await;
+    let mut first = stand.connect().await;
+    first.send(get("/hold")).await;
+    eventually("the place is taken", || stand.origin.now() == 1).await;
+    for framing in ["Content-Length: 100000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5F5E100\r\n"] {
+        let mut wire = stand.connect().await;
+        wire.send(format!("POST /gone HTTP/1.1\r\nHost: a\r\n{framing}")).await;
+        assert!(fill(&mut wire).await > 64 * 1024);
+        eventually("it waits", || stand.waiting() == 1).await;
+        SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(wire);
+        eventually("it has left", || stand.waiting() == 0).await;
+    }
+    assert_eq!(stand.metric("tidegate_clients_left_total{stage=\"waiting\"}"), 2.0);
+    assert_eq!(stand.metric("tidegate_expired_total"), 0.0);
+    stand.origin.release(1);
+    assert_eq!(first.answer().await.status, 200);
+    stand.is_whole(1).await;
+    // The same at the origin, which does not read.
+    let script = Script::start().await;
+    let stand = Stand::facing(&script, "limit = 1").await;
+    let mut wire = stand.connect().await;
+    wire.send("POST /gone HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5F5E100\r\n").await;
+    let mut origin = script.accept().await;
+    origin.request_head().await;
+    fill(&mut wire).await;
+    SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(wire);
+    eventually("it has left", || stand.metric("tidegate_clients_left_total{stage=\"origin\"}") == 1.0).await;
+    drop(origin);
+    eventually("the permit is back", || stand.in_flight() == 0).await;
 }
