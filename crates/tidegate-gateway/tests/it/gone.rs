@@ -53,8 +53,41 @@ async fn who_leaves_while_its_body_is_read_ahead_needs_nothing_any_more() {
     eventually("it is read", || stand.metric("tidegate_queue_bytes") == 10.0).await;
     drop(both);
     eventually("it has left", || stand.metric("tidegate_queue_bytes") == 0.0).await;
-    assert_eq!(stand.metric("tidegate_clients_left_total{stage=\"reading\"}"), 1.0);
+    assert_eq!(stand.metric("tidegate_clients_left_total{stage=\"reading\"}"), 2.0);
     assert_eq!(stand.origin.count(), 0);
+    stand.is_whole(1).await;
+}
+
+/// Whoever sees the end first, the body's reader or the connection's watch: it has left, and was not wrong.
+#[tokio::test]
+async fn who_leaves_in_the_middle_of_its_body_is_not_malformed() {
+    let stand = Stand::new("limit = 1").await;
+    let left = |stage: &str| stand.metric(&format!("tidegate_clients_left_total{{stage=\"{stage}\"}}"));
+    let read_ahead = "Content-Length: 10\r\n\r\nhalf";
+    let at_the_origin = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    for round in 0..60 {
+        let (framing, stage) =
+            if round % 2 == 0 { (read_ahead, "reading") } else { (at_the_origin, "origin") };
+        let before = left(stage);
+        let mut wire = stand.connect().await;
+        wire.send(format!("POST /gone HTTP/1.1\r\nHost: a\r\n{framing}")).await;
+        let begun = || stand.metric("tidegate_queue_bytes") == 10.0 || stand.origin.now() == 1;
+        eventually("its body is read", begun).await;
+        match round % 6 {
+            0 | 1 => drop(wire),
+            2 | 3 => {
+                SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(wire);
+            }
+            _ => {
+                wire.stream.shutdown().await.unwrap();
+                wire.rest().await;
+            }
+        }
+        eventually("it has left", || left(stage) == before + 1.0 && stand.in_flight() == 0).await;
+        eventually("the origin has nobody", || stand.origin.now() == 0).await;
+    }
+    assert_eq!(stand.metric("tidegate_refused_total{reason=\"malformed\"}"), 0.0);
     stand.is_whole(1).await;
 }
 
