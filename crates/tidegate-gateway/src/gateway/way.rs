@@ -193,7 +193,15 @@ async fn enter(
     let admission = gateway.limiter.enqueue(demand).map_err(|refused| Refusal::from(&refused))?;
     let permit = match admission {
         Admission::Admitted(permit) => permit,
-        Admission::Waiting(ticket) => ticket.await.map_err(|refused| Refusal::from(&refused))?,
+        Admission::Waiting(mut ticket) => tokio::select! {
+            biased;
+            admitted = &mut ticket => admitted.map_err(|refused| Refusal::from(&refused))?,
+            () = gateway.shutdown.on_refuse_waiting() => {
+                ticket.decline();
+                let detail = "The gateway is shutting down.";
+                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into());
+            }
+        },
     };
     drop(waiting_bytes);
     Ok((body, permit))

@@ -10,6 +10,7 @@ mod http2;
 mod origin;
 mod origin2;
 mod origin_faults;
+mod reasons;
 mod refusals;
 mod relay;
 mod script;
