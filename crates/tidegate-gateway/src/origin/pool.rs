@@ -52,7 +52,7 @@ pub struct OriginFacts {
     pub dials: u64,
     /// Those that did not come to stand.
     pub dials_failed: u64,
-    /// Requests that met a dead kept connection and were sent again on another.
+    /// Requests that were sent again: they met a dead kept connection, or an HTTP/2 origin did not process them.
     pub repeats: u64,
 }
 
@@ -85,7 +85,8 @@ impl Origin {
     }
 
     /// Sends a request. A request that met a dead kept connection is sent once more where that is safe: when it
-    /// was not written, or when its method is idempotent and its whole body is here (RFC 9110 §9.2.2).
+    /// was not written, or when its method is idempotent and its whole body is here (RFC 9110 §9.2.2). So is one
+    /// that an HTTP/2 origin says it has not processed (RFC 9113 §8.7), whatever its method.
     pub fn send(self: &Arc<Self>, request: Request<RequestBody>) -> Exchange {
         Exchange::start(Arc::clone(self), request)
     }

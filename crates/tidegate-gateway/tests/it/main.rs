@@ -9,6 +9,7 @@ mod gone;
 mod http2;
 mod origin;
 mod origin2;
+mod origin2_faults;
 mod origin_faults;
 mod reasons;
 mod refusals;
