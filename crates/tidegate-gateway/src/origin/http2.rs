@@ -11,7 +11,7 @@ use http::{Request, Version};
 use http_body::Body;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::body::PaceSettings;
 use crate::listen::send2;
@@ -168,6 +168,18 @@ impl Drop for Place {
     }
 }
 
+/// The connection, if one stands, and how the last dial failed, if it did.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    sender: Option<SendRequest<Bytes>>,
+    failed: Option<(Instant, OriginErrorKind)>,
+}
+
+/// Said to those that waited for a dial that failed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the dial that others wait for as well failed")]
+struct DialShared;
+
 /// A stream that has begun.
 struct Begun {
     response: ResponseFuture,
@@ -179,8 +191,9 @@ struct Begun {
 
 /// Begins a stream when the peer has room for it; they take turns.
 async fn begin(origin: &Arc<Origin>, head: Request<()>, ended: bool) -> Result<Begun, Failed> {
+    let asked = Instant::now();
     let mut standing = origin.http2.lock().await;
-    let ready = match &*standing {
+    let ready = match &standing.sender {
         Some(sender) => sender.clone().ready().await.ok(),
         None => None,
     };
@@ -188,13 +201,22 @@ async fn begin(origin: &Arc<Origin>, head: Request<()>, ended: bool) -> Result<B
     let sender = match ready {
         Some(sender) => sender,
         None => {
+            // Whoever waited while a dial failed has its answer; or they would fail one after the other.
+            if let Some((_, kind)) = standing.failed.filter(|(at, _)| *at >= asked) {
+                return Err(Failed::unknown(OriginError::new(kind, DialShared)));
+            }
             origin.counts.dials.fetch_add(1, Relaxed);
-            let opened = open(origin).await.map_err(|error| {
-                origin.counts.dials_failed.fetch_add(1, Relaxed);
-                Failed::unknown(error)
-            })?;
-            *standing = Some(opened.clone());
-            opened
+            match open(origin).await {
+                Ok(opened) => {
+                    standing.sender = Some(opened.clone());
+                    opened
+                }
+                Err(error) => {
+                    origin.counts.dials_failed.fetch_add(1, Relaxed);
+                    standing.failed = Some((Instant::now(), error.kind()));
+                    return Err(Failed::unknown(error));
+                }
+            }
         }
     };
     // What fails from here on fails before anything was written.

@@ -5,8 +5,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use h2::client::SendRequest;
 use http::Request;
 use tokio::time::Instant;
 
@@ -14,7 +12,7 @@ use crate::tls::TlsError;
 
 use super::dial::Dialer;
 use super::http1::Kept;
-use super::http2::Streams;
+use super::http2::{Standing, Streams};
 use super::{Exchange, OriginAddress, OriginSettings, RequestBody};
 
 /// The service behind, and the connections to it.
@@ -27,7 +25,7 @@ pub struct Origin {
     pub(super) counts: Counts,
     idle: Mutex<VecDeque<(Instant, Kept)>>,
     /// The HTTP/2 connection, if one stands.
-    pub(super) http2: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    pub(super) http2: tokio::sync::Mutex<Standing>,
     pub(super) streams: Arc<Streams>,
 }
 
@@ -67,7 +65,7 @@ impl Origin {
             settings,
             counts: Counts::default(),
             idle: Mutex::new(VecDeque::new()),
-            http2: tokio::sync::Mutex::new(None),
+            http2: tokio::sync::Mutex::default(),
             streams: Arc::default(),
         }))
     }

@@ -67,7 +67,7 @@ impl Line {
     }
 
     async fn end(mut self) {
-        bounded("the end", async { while matches!(self.0.stream.read_u8().await, Ok(_)) {} }).await;
+        bounded("the end", async { while self.0.stream.read_u8().await.is_ok() {} }).await;
     }
 }
 
@@ -191,4 +191,26 @@ async fn a_reset_frees_the_permit_at_once() {
     eventually("the permit is back", || stand.in_flight() == 0).await;
     assert!(!next.rest().await.ends_with(b"0\r\n\r\n"), "a broken answer passed for a whole one");
     assert_eq!(repeats(&stand), 0.0);
+}
+
+#[tokio::test]
+async fn those_that_wait_for_the_same_dial_share_its_failure() {
+    // It takes connections, and never says a word of TLS.
+    let script = Script::start().await;
+    let url = script.to_string().replace("http://127.0.0.1", "https://localhost");
+    let words = "limit = 20\norigin-http2 = true\nconnect-timeout = '500ms'";
+    let stand = Stand::facing(url, words).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let mut client = stand.connect().await;
+        client.send(get("/")).await;
+        clients.push(client);
+    }
+    eventually("all are on their way", || stand.in_flight() == 20).await;
+    for client in &mut clients {
+        assert_eq!(client.answer().await.reason(), "origin_timeout");
+    }
+    let dials = stand.metric("tidegate_origin_dials_total");
+    assert!(dials < 5.0, "{dials} dials, one after the other");
+    assert_eq!(stand.in_flight(), 0);
 }
