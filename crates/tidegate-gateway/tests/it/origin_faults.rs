@@ -149,12 +149,12 @@ async fn after_any_number_of_failures_the_first_request_finds_the_origin_again()
     let stand = Stand::new("").await;
     let address = stand.origin.address;
     let mut clients = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..4 {
         let mut client = stand.connect().await;
         client.send(get("/hold")).await;
         clients.push(client);
     }
-    eventually("they are there", || stand.origin.now() == 10).await;
+    eventually("they are there", || stand.origin.now() == 4).await;
     stand.origin.fall();
     for client in &mut clients {
         assert_eq!(client.answer().await.status, 502);
