@@ -4,8 +4,10 @@ use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
+use bytes::BufMut;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -28,17 +30,30 @@ pub(crate) struct Watch {
 }
 
 #[derive(Debug)]
-enum End {
+struct End {
+    either: Either,
+    /// The most bytes of one read.
+    at_once: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Either {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl End {
+    fn new(either: Either) -> Arc<Self> {
+        Arc::new(Self { either, at_once: AtomicUsize::new(usize::MAX) })
+    }
 }
 
 /// The same call on either kind of socket.
 macro_rules! on_end {
     ($end:expr, $socket:ident => $call:expr) => {
-        match &*$end {
-            End::Tcp($socket) => $call,
-            End::Unix($socket) => $call,
+        match &$end.either {
+            Either::Tcp($socket) => $call,
+            Either::Unix($socket) => $call,
         }
     };
 }
@@ -46,19 +61,19 @@ macro_rules! on_end {
 impl Socket {
     /// A socket whose writes fail when the peer reads slower than it must.
     pub(crate) fn paced(tcp: TcpStream, pace: PaceSettings) -> Self {
-        Self { end: Arc::new(End::Tcp(tcp)), pace: Some(Pace::new(pace)), read_over: false }
+        Self { end: End::new(Either::Tcp(tcp)), pace: Some(Pace::new(pace)), read_over: false }
     }
 
     /// A socket whose writes wait as long as it takes. A peer that takes no more bytes may have answered already (it
     /// refuses an upload, say, and closes): until its side has been read to the end, what is written is dropped
     /// in silence, so that the answer is not lost for a failed write.
     pub(crate) fn tcp(tcp: TcpStream) -> Self {
-        Self { end: Arc::new(End::Tcp(tcp)), pace: None, read_over: false }
+        Self { end: End::new(Either::Tcp(tcp)), pace: None, read_over: false }
     }
 
     /// The same of a unix socket.
     pub(crate) fn unix(unix: UnixStream) -> Self {
-        Self { end: Arc::new(End::Unix(unix)), pace: None, read_over: false }
+        Self { end: End::new(Either::Unix(unix)), pace: None, read_over: false }
     }
 
     pub(crate) fn watch(&self) -> Watch {
@@ -123,6 +138,11 @@ impl Watch {
         }
     }
 
+    /// From now on at most so many bytes are read at once. What is not read waits in the kernel, which stops the peer.
+    pub(crate) fn read_at_once(&self, most: usize) {
+        self.end.at_once.store(most, Ordering::Relaxed);
+    }
+
     /// Tells the peer that no more will be written. What it still sends can be read.
     pub(crate) fn half_close(&self) {
         // An error means the connection is gone already.
@@ -154,12 +174,13 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(on_end!(self.end, socket => socket.poll_read_ready(cx)))?;
-            let (before, room) = (buffer.filled().len(), buffer.remaining());
+            let before = buffer.filled().len();
+            let room = buffer.remaining().min(self.end.at_once.load(Ordering::Relaxed));
             // What leaves room has emptied the socket: said to the runtime here, it spares the next poll a system call
             // that would find nothing.
             let emptied = |read: usize| if 0 < read && read < room { Err(would_block()) } else { Ok(()) };
             let read = on_end!(self.end, socket => socket
-                .try_io(Interest::READABLE, || socket.try_read_buf(buffer).and_then(emptied)));
+                .try_io(Interest::READABLE, || socket.try_read_buf(&mut (&mut *buffer).limit(room)).and_then(emptied)));
             match read {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     self.read_over = true;

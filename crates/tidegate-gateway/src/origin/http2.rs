@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::SendStream;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use http::{Request, Version};
@@ -14,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::body::PaceSettings;
+use crate::listen::room::Chunk;
 use crate::listen::send2;
 
 use super::http1::Open;
@@ -45,7 +45,7 @@ pub(super) async fn exchange(
     // Sends while the answer is awaited, and after it began (gRPC); its end, early or not, ends the sending.
     let sending = (!ended).then(|| {
         let pace = PaceSettings { stall: limit, rate: 0, ..PaceSettings::default() };
-        tokio::spawn(send2::send(stream, body, pace)).abort_handle()
+        tokio::spawn(send2::send(stream, body, pace, None)).abort_handle()
     });
     let sending = Sending { task: sending, _place: place };
     match within(limit, sent.as_ref(), response).await? {
@@ -116,7 +116,7 @@ async fn begin(
     origin: &Arc<Origin>,
     head: Request<()>,
     ended: bool,
-) -> Result<(ResponseFuture, SendStream<Bytes>, Place), OriginError> {
+) -> Result<(ResponseFuture, SendStream<Chunk>, Place), OriginError> {
     let mut standing = origin.http2.lock().await;
     let kept = match &*standing {
         Some(sender) => sender.clone().ready().await.ok(),
@@ -139,7 +139,7 @@ async fn begin(
     Ok((response, stream, place))
 }
 
-async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Bytes>, OriginError> {
+async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Chunk>, OriginError> {
     let (line, _) = origin.dialer.dial().await?;
     let handshake = Builder::new()
         .enable_push(false)

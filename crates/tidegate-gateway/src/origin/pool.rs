@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
 use tokio::time::Instant;
 
+use crate::listen::room::Chunk;
 use crate::tls::TlsError;
 
 use super::dial::Dialer;
@@ -27,7 +27,7 @@ pub struct Origin {
     pub(super) counts: Counts,
     idle: Mutex<VecDeque<(Instant, Kept)>>,
     /// The HTTP/2 connection, if one stands.
-    pub(super) http2: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    pub(super) http2: tokio::sync::Mutex<Option<SendRequest<Chunk>>>,
     pub(super) streams: Arc<Streams>,
 }
 

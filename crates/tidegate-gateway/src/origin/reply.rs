@@ -16,6 +16,9 @@ use super::http1::Kept;
 use super::http2::{Sending, of_h2};
 use super::{Origin, OriginError, OriginErrorKind};
 
+/// A client that has taken so many bytes of an answer reads it: three of the first reads.
+const SHY: usize = 20 * 1024;
+
 /// The origin's answer.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -39,14 +42,22 @@ pub struct ReplyBody {
 
 #[derive(Debug)]
 enum Source {
-    Http1 { body: Incoming, kept: Option<Kept> },
-    Http2 { stream: Received, sending: Sending },
+    /// `shy`: so many bytes more until the connection may be read freely.
+    Http1 {
+        body: Incoming,
+        kept: Option<Kept>,
+        shy: usize,
+    },
+    Http2 {
+        stream: Received,
+        sending: Sending,
+    },
 }
 
 impl ReplyBody {
     pub(super) fn http1(body: Incoming, kept: Kept, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
-        let mut this = Self { source: Source::Http1 { body, kept: Some(kept) }, origin, pace };
+        let mut this = Self { source: Source::Http1 { body, kept: Some(kept), shy: SHY }, origin, pace };
         this.keep_if_ended();
         this
     }
@@ -68,13 +79,20 @@ impl ReplyBody {
     }
 
     fn keep_if_ended(&mut self) {
-        if let Source::Http1 { body, kept } = &mut self.source {
+        if let Source::Http1 { body, kept, .. } = &mut self.source {
             if body.is_end_stream() {
                 if let Some(kept) = kept.take() {
                     self.origin.keep(kept);
                 }
             }
         }
+    }
+}
+
+fn data_in<E>(polled: &Poll<Option<Result<Frame<Bytes>, E>>>) -> usize {
+    match polled {
+        Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
+        _ => 0,
     }
 }
 
@@ -93,7 +111,16 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let polled = match &mut this.source {
-            Source::Http1 { body, .. } => Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper),
+            Source::Http1 { body, kept, shy } => {
+                let polled = Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper);
+                if *shy > 0 {
+                    *shy = shy.saturating_sub(data_in(&polled));
+                    if let (0, Some(kept)) = (*shy, kept) {
+                        kept.read_freely();
+                    }
+                }
+                polled
+            }
             Source::Http2 { stream, .. } => stream.poll_frame(cx).map_err(of_h2),
         };
         match polled {
