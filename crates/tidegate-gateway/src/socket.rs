@@ -3,9 +3,9 @@
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
 use socket2::SockRef;
@@ -32,8 +32,9 @@ pub(crate) struct Watch {
 #[derive(Debug)]
 struct End {
     either: Either,
-    /// The most bytes of one read.
+    /// The most bytes of one read; with 0 whoever reads waits in `held`.
     at_once: AtomicUsize,
+    held: Mutex<Option<Waker>>,
 }
 
 #[derive(Debug)]
@@ -44,7 +45,24 @@ enum Either {
 
 impl End {
     fn new(either: Either) -> Arc<Self> {
-        Arc::new(Self { either, at_once: AtomicUsize::new(usize::MAX) })
+        Arc::new(Self { either, at_once: AtomicUsize::new(usize::MAX), held: Mutex::new(None) })
+    }
+
+    /// How much may be read now.
+    fn poll_at_once(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let most = self.at_once.load(Ordering::Acquire);
+        if most > 0 {
+            return Poll::Ready(most);
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // Said under the lock, so that nobody waits who was let go in between.
+        match self.at_once.load(Ordering::Acquire) {
+            0 => {
+                *held = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            most => Poll::Ready(most),
+        }
     }
 }
 
@@ -138,9 +156,20 @@ impl Watch {
         }
     }
 
-    /// From now on at most so many bytes are read at once. What is not read waits in the kernel, which stops the peer.
+    /// Nothing is read from now on, until [`read_at_once`](Self::read_at_once): bytes wait in the kernel, which stops
+    /// the peer.
+    pub(crate) fn hold(&self) {
+        self.end.at_once.store(0, Ordering::Release);
+    }
+
+    /// From now on at most so many bytes are read at once.
     pub(crate) fn read_at_once(&self, most: usize) {
-        self.end.at_once.store(most, Ordering::Relaxed);
+        if self.end.at_once.swap(most, Ordering::AcqRel) == 0 {
+            let waiting = self.end.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waker) = waiting {
+                waker.wake();
+            }
+        }
     }
 
     /// Tells the peer that no more will be written. What it still sends can be read.
@@ -172,10 +201,11 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let most = ready!(self.end.poll_at_once(cx));
         loop {
             ready!(on_end!(self.end, socket => socket.poll_read_ready(cx)))?;
             let before = buffer.filled().len();
-            let room = buffer.remaining().min(self.end.at_once.load(Ordering::Relaxed));
+            let room = buffer.remaining().min(most);
             // What leaves room has emptied the socket: said to the runtime here, it spares the next poll a system call
             // that would find nothing.
             let emptied = |read: usize| if 0 < read && read < room { Err(would_block()) } else { Ok(()) };

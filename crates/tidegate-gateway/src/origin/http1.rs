@@ -45,6 +45,16 @@ impl Kept {
         self.task.is_none() || self.sender.is_closed()
     }
 
+    /// Reads no more from the origin until it is asked to.
+    pub(super) fn hold(&self) {
+        self.line.hold();
+    }
+
+    /// Reads a little.
+    pub(super) fn read_first(&self) {
+        self.line.read_at_once(FIRST_READS);
+    }
+
     /// The client takes what comes: from now on as much is read at once as there is room for.
     pub(super) fn read_freely(&self) {
         self.line.read_at_once(usize::MAX);
@@ -145,7 +155,7 @@ async fn attempt(
     mut request: Request<RequestBody>,
     leave: &Arc<Leave>,
 ) -> Result<Reply, Failed> {
-    kept.line.read_at_once(FIRST_READS);
+    kept.read_first();
     leave.attach(&kept.line);
     if leave.left() {
         kept.line.half_close();

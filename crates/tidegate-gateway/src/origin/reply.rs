@@ -16,8 +16,8 @@ use super::http1::Kept;
 use super::http2::{Sending, of_h2};
 use super::{Origin, OriginError, OriginErrorKind};
 
-/// A client that has taken so many bytes of an answer reads it: three of the first reads.
-const SHY: usize = 20 * 1024;
+/// A client that has taken so many bytes of an answer reads it: more than one of the first reads.
+const SHY: usize = 9 * 1024;
 
 /// The origin's answer.
 #[derive(Debug)]
@@ -82,6 +82,7 @@ impl ReplyBody {
         if let Source::Http1 { body, kept, .. } = &mut self.source {
             if body.is_end_stream() {
                 if let Some(kept) = kept.take() {
+                    kept.read_freely();
                     self.origin.keep(kept);
                 }
             }
@@ -89,11 +90,31 @@ impl ReplyBody {
     }
 }
 
-fn data_in<E>(polled: &Poll<Option<Result<Frame<Bytes>, E>>>) -> usize {
-    match polled {
-        Poll::Ready(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
-        _ => 0,
+/// Polls the body. Until `shy` more bytes were taken, hyper must not read ahead of who takes them: four thousand
+/// clients that do not read would cost a buffer each.
+fn poll_shyly(
+    body: &mut Incoming,
+    kept: Option<&Kept>,
+    shy: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
+    let Some(kept) = kept.filter(|_| *shy > 0) else {
+        return Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper);
+    };
+    // Before a frame is taken, since hyper reads the next one in that moment.
+    kept.hold();
+    let polled = Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper);
+    match &polled {
+        Poll::Pending => kept.read_first(),
+        Poll::Ready(Some(Ok(frame))) => {
+            *shy = shy.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if *shy == 0 {
+                kept.read_freely();
+            }
+        }
+        Poll::Ready(_) => kept.read_freely(),
     }
+    polled
 }
 
 fn pace(origin: &Origin) -> Pace {
@@ -111,16 +132,7 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let polled = match &mut this.source {
-            Source::Http1 { body, kept, shy } => {
-                let polled = Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper);
-                if *shy > 0 {
-                    *shy = shy.saturating_sub(data_in(&polled));
-                    if let (0, Some(kept)) = (*shy, kept) {
-                        kept.read_freely();
-                    }
-                }
-                polled
-            }
+            Source::Http1 { body, kept, shy } => poll_shyly(body, kept.as_ref(), shy, cx),
             Source::Http2 { stream, .. } => stream.poll_frame(cx).map_err(of_h2),
         };
         match polled {
