@@ -29,9 +29,9 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// The largest frame: the protocol's own least, so that streams take turns.
 const FRAME: u32 = 16 * 1024;
-/// Answer bytes of one stream that may wait for the socket: as much as is read from the origin at once, so that a
-/// lone stream is not held up. What all of them hold is bounded by [`Room`].
-const SEND_BUFFER: usize = 64 * 1024;
+/// Answer bytes of one stream that may wait for the socket: a frame's worth. What all streams of a connection hold
+/// together is bounded by [`Room`].
+const SEND_BUFFER: usize = 16 * 1024;
 /// Streams that were reset by either side and are still remembered, and errors that a client may cause, before the
 /// connection is closed (CVE-2023-44487, CVE-2025-8671).
 const RESETS: usize = 20;

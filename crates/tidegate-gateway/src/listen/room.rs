@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What one connection may hold unsent: more than any network takes at once, and not a hundred streams' buffers.
-const UNSENT: usize = 256 * 1024;
+/// What one connection may hold unsent: eight frames, enough to keep the socket busy, and not a hundred buffers.
+const UNSENT: usize = 128 * 1024;
 /// Who must wait for room waits for this much: a frame, so that streams take turns.
 const TURN: usize = 16 * 1024;
 

@@ -19,9 +19,9 @@ use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody}
 /// Bytes of an answer that may wait for its client, and the most bytes of its head.
 const BUFFER: usize = 64 * 1024;
 
-/// Bytes that are read at once until it is seen that the client takes them: a little less than hyper begins with, or
+/// Bytes that are read at once until it is seen that the client takes them: less than hyper begins with, or
 /// its buffers would grow while nobody reads. Small answers, the many, are read whole with their heads.
-const FIRST_READS: usize = 8 * 1024 - 1;
+const FIRST_READS: usize = 4 * 1024 - 1;
 
 /// How long a kept connection may take to be ready: it is within microseconds, or not at all.
 const SOON: Duration = Duration::from_millis(5);
