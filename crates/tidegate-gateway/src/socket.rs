@@ -3,9 +3,11 @@
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
+use bytes::BufMut;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -28,17 +30,48 @@ pub(crate) struct Watch {
 }
 
 #[derive(Debug)]
-enum End {
+struct End {
+    either: Either,
+    /// The most bytes of one read; with 0 whoever reads waits in `held`.
+    at_once: AtomicUsize,
+    held: Mutex<Option<Waker>>,
+}
+
+#[derive(Debug)]
+enum Either {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl End {
+    fn new(either: Either) -> Arc<Self> {
+        Arc::new(Self { either, at_once: AtomicUsize::new(usize::MAX), held: Mutex::new(None) })
+    }
+
+    /// How much may be read now.
+    fn poll_at_once(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let most = self.at_once.load(Ordering::Acquire);
+        if most > 0 {
+            return Poll::Ready(most);
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // Said under the lock, so that nobody waits who was let go in between.
+        match self.at_once.load(Ordering::Acquire) {
+            0 => {
+                *held = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            most => Poll::Ready(most),
+        }
+    }
 }
 
 /// The same call on either kind of socket.
 macro_rules! on_end {
     ($end:expr, $socket:ident => $call:expr) => {
-        match &*$end {
-            End::Tcp($socket) => $call,
-            End::Unix($socket) => $call,
+        match &$end.either {
+            Either::Tcp($socket) => $call,
+            Either::Unix($socket) => $call,
         }
     };
 }
@@ -46,27 +79,27 @@ macro_rules! on_end {
 impl Socket {
     /// A socket whose writes fail when the peer reads slower than it must.
     pub(crate) fn paced(tcp: TcpStream, pace: PaceSettings) -> Self {
-        Self { end: Arc::new(End::Tcp(tcp)), pace: Some(Pace::new(pace)), read_over: false }
+        Self { end: End::new(Either::Tcp(tcp)), pace: Some(Pace::new(pace)), read_over: false }
     }
 
     /// A socket whose writes wait as long as it takes. A peer that takes no more bytes may have answered already (it
     /// refuses an upload, say, and closes): until its side has been read to the end, what is written is dropped
     /// in silence, so that the answer is not lost for a failed write.
     pub(crate) fn tcp(tcp: TcpStream) -> Self {
-        Self { end: Arc::new(End::Tcp(tcp)), pace: None, read_over: false }
+        Self { end: End::new(Either::Tcp(tcp)), pace: None, read_over: false }
     }
 
     /// The same of a unix socket.
     pub(crate) fn unix(unix: UnixStream) -> Self {
-        Self { end: Arc::new(End::Unix(unix)), pace: None, read_over: false }
+        Self { end: End::new(Either::Unix(unix)), pace: None, read_over: false }
     }
 
     /// Lets a test look at the options of a TCP connection.
     #[cfg(test)]
     pub(crate) fn with_tcp(&self, look: impl FnOnce(&TcpStream)) {
-        match &*self.end {
-            End::Tcp(tcp) => look(tcp),
-            End::Unix(_) => panic!("a unix socket"),
+        match &self.end.either {
+            Either::Tcp(tcp) => look(tcp),
+            Either::Unix(_) => panic!("a unix socket"),
         }
     }
 
@@ -132,6 +165,22 @@ impl Watch {
         }
     }
 
+    /// Nothing is read from now on, until [`read_at_once`](Self::read_at_once): bytes wait in the kernel, which stops
+    /// the peer.
+    pub(crate) fn hold(&self) {
+        self.end.at_once.store(0, Ordering::Release);
+    }
+
+    /// From now on at most so many bytes are read at once.
+    pub(crate) fn read_at_once(&self, most: usize) {
+        if self.end.at_once.swap(most, Ordering::AcqRel) == 0 {
+            let waiting = self.end.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waker) = waiting {
+                waker.wake();
+            }
+        }
+    }
+
     /// Tells the peer that no more will be written. What it still sends can be read.
     pub(crate) fn half_close(&self) {
         // An error means the connection is gone already.
@@ -161,14 +210,16 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let most = ready!(self.end.poll_at_once(cx));
         loop {
             ready!(on_end!(self.end, socket => socket.poll_read_ready(cx)))?;
-            let (before, room) = (buffer.filled().len(), buffer.remaining());
+            let before = buffer.filled().len();
+            let room = buffer.remaining().min(most);
             // What leaves room has emptied the socket: said to the runtime here, it spares the next poll a system call
             // that would find nothing.
             let emptied = |read: usize| if 0 < read && read < room { Err(would_block()) } else { Ok(()) };
             let read = on_end!(self.end, socket => socket
-                .try_io(Interest::READABLE, || socket.try_read_buf(buffer).and_then(emptied)));
+                .try_io(Interest::READABLE, || socket.try_read_buf(&mut (&mut *buffer).limit(room)).and_then(emptied)));
             match read {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     self.read_over = true;

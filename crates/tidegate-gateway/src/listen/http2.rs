@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use crate::body::{BoxError, ClientBody, PaceSettings};
 
 use super::connection::Stream;
+use super::room::{Chunk, Room};
 use super::send2;
 use super::{Client, Fault, ListenSettings, Serve, Shutdown};
 
@@ -28,7 +29,8 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// The largest frame: the protocol's own least, so that streams take turns.
 const FRAME: u32 = 16 * 1024;
-/// Answer bytes of one stream that may wait for the socket: a frame's worth, times a hundred streams.
+/// Answer bytes of one stream that may wait for the socket: a frame's worth. What all streams of a connection hold
+/// together is bounded by [`Room`].
 const SEND_BUFFER: usize = 16 * 1024;
 /// Streams that were reset by either side and are still remembered, and errors that a client may cause, before the
 /// connection is closed (CVE-2023-44487, CVE-2025-8671).
@@ -55,10 +57,11 @@ pub(super) async fn serve<S: Serve>(
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(Some(ERRORS))
-        .handshake::<_, Bytes>(stream);
+        .handshake::<_, Chunk>(stream);
     let Ok(Ok(mut connection)) = timeout(settings.head_timeout, handshake).await else { return };
     let mut alive = connection.ping_pong().map(Alive::new);
     let mut streams = JoinSet::new();
+    let room = Room::new();
     let most = usize::try_from(settings.streams).unwrap_or(usize::MAX).saturating_mul(2);
     let mut idle = Box::pin(sleep(settings.idle_timeout));
     let (mut draining, mut idle_since) = (false, Instant::now());
@@ -74,10 +77,10 @@ pub(super) async fn serve<S: Serve>(
                     let (service, client) = (Arc::clone(&service), Arc::clone(&client));
                     if request.headers().len() > settings.head_fields {
                         let refused = service.refuse(Fault::HeadTooLarge, &client);
-                        streams.spawn(send(refused, respond, settings.pace));
+                        streams.spawn(send(refused, respond, settings.pace, room.clone()));
                         continue;
                     }
-                    streams.spawn(answer(request, respond, service, client, settings.pace));
+                    streams.spawn(answer(request, respond, service, client, settings.pace, room.clone()));
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "an HTTP/2 connection ended early");
@@ -108,44 +111,50 @@ pub(super) async fn serve<S: Serve>(
 
 async fn answer<S: Serve>(
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Chunk>,
     service: Arc<S>,
     client: Arc<Client>,
     pace: PaceSettings,
+    room: Room,
 ) {
-    let expects =
-        request.headers().get(EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let (asks, mut asked) = oneshot::channel();
-    let asks = Some(asks).filter(|_| expects);
-    let request = request.map(|body| ClientBody::http2(body, pace, asks));
-    let mut serving = pin!(service.serve(request, client));
-    let mut waits = expects;
-    let response = poll_fn(|cx| {
-        if respond.poll_reset(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        let served = serving.as_mut().poll(cx);
-        if waits && served.is_pending() {
-            if let Poll::Ready(wanted) = Pin::new(&mut asked).poll(cx) {
-                waits = false;
-                if wanted.is_ok() {
-                    let mut go_on = Response::new(());
-                    *go_on.status_mut() = StatusCode::CONTINUE;
-                    // An error means that the client has gone.
-                    let _ = respond.send_informational(go_on);
+    let response = {
+        let expects = request
+            .headers()
+            .get(EXPECT)
+            .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+        let (asks, mut asked) = oneshot::channel();
+        let asks = Some(asks).filter(|_| expects);
+        let request = request.map(|body| ClientBody::http2(body, pace, asks));
+        // Gone before the body is sent, which may take long.
+        let mut serving = pin!(service.serve(request, client));
+        let mut waits = expects;
+        poll_fn(|cx| {
+            if respond.poll_reset(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            let served = serving.as_mut().poll(cx);
+            if waits && served.is_pending() {
+                if let Poll::Ready(wanted) = Pin::new(&mut asked).poll(cx) {
+                    waits = false;
+                    if wanted.is_ok() {
+                        let mut go_on = Response::new(());
+                        *go_on.status_mut() = StatusCode::CONTINUE;
+                        // An error means that the client has gone.
+                        let _ = respond.send_informational(go_on);
+                    }
                 }
             }
-        }
-        served.map(Some)
-    })
-    .await;
+            served.map(Some)
+        })
+        .await
+    };
     if let Some(response) = response {
-        send(response, respond, pace).await;
+        send(response, respond, pace, room).await;
     }
 }
 
 /// Sends an answer to its end.
-async fn send<B>(response: Response<B>, mut respond: SendResponse<Bytes>, pace: PaceSettings)
+async fn send<B>(response: Response<B>, mut respond: SendResponse<Chunk>, pace: PaceSettings, room: Room)
 where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
 {
@@ -154,7 +163,7 @@ where
     // An error means that the client has gone.
     if let Ok(stream) = respond.send_response(Response::from_parts(head, ()), ended) {
         if !ended {
-            send2::send(stream, body, pace).await;
+            send2::send(stream, body, pace, Some(room)).await;
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
 //! | `connection` | which protocol a connection speaks |
 //! | `http1`, `screen`, `screened` | HTTP/1: hyper, and what looks at a head before hyper does |
-//! | `http2`, `send2` | HTTP/2: the h2 crate, and how an answer is sent with credit |
+//! | `http2`, `send2`, `room` | HTTP/2: the h2 crate, how an answer is sent with credit, and how much may wait unsent |
 //! | `fault` | [`Fault`]: what the listener itself refuses |
 //! | `shutdown` | [`Shutdown`]: draining |
 
@@ -20,6 +20,7 @@ mod fault;
 mod http1;
 mod http2;
 mod listener;
+pub(crate) mod room;
 mod screen;
 mod screened;
 pub(crate) mod send2;

@@ -4,32 +4,43 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use h2::{Reason, SendStream};
 use http_body::Body;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body::{BoxError, Pace, PaceSettings};
 
+use super::room::{Chunk, Room};
+
 /// Sends `body` to its end, or resets the stream. Returns when the client goes.
 ///
-/// The body is polled only when there is credit for its next byte, so that what the client does not read stays
-/// where it comes from. One byte is asked for, not more: credit that an idle stream holds is missing to others on
-/// the connection.
-pub(crate) async fn send<B>(mut stream: SendStream<Bytes>, body: B, pace: PaceSettings)
+/// The body is polled only when there is credit for its next byte, and room on the connection if that has a bound,
+/// so that what the client does not read stays where it comes from. One byte is asked for, not more: credit that an
+/// idle stream holds is missing to others on the connection.
+pub(crate) async fn send<B>(mut stream: SendStream<Chunk>, body: B, pace: PaceSettings, room: Option<Room>)
 where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
 {
-    if let Err(reason) = send_all(&mut stream, body, Pace::new(pace)).await {
+    if let Err(reason) = send_all(&mut stream, body, Pace::new(pace), room).await {
         stream.send_reset(reason);
     }
 }
 
-async fn send_all<B>(stream: &mut SendStream<Bytes>, mut body: B, mut pace: Pace) -> Result<(), Reason>
+async fn send_all<B>(
+    stream: &mut SendStream<Chunk>,
+    mut body: B,
+    mut pace: Pace,
+    room: Option<Room>,
+) -> Result<(), Reason>
 where
     B: Body<Data = Bytes, Error = BoxError> + Unpin,
 {
     loop {
         credit(stream, &mut pace, 1).await?;
+        if let Some(room) = room.as_ref().filter(|room| !room.is_free()) {
+            drop(lease(room, stream, &mut pace, 1).await?);
+        }
         let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
             Poll::Pending => poll_gone(stream, cx).map(Err),
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
@@ -46,11 +57,17 @@ where
         match frame.into_data() {
             Ok(mut data) => {
                 while !data.is_empty() {
-                    let room = credit(stream, &mut pace, data.len()).await?;
-                    let some = data.split_to(room.min(data.len()));
-                    pace.moved(some.len() as u64).map_err(|_| Reason::CANCEL)?;
+                    let credit = credit(stream, &mut pace, data.len()).await?.min(data.len());
+                    let chunk = match &room {
+                        None => Chunk::from(data.split_to(credit)),
+                        Some(room) => {
+                            let lease = lease(room, stream, &mut pace, credit).await?;
+                            Chunk::leased(data.split_to(lease.num_permits().min(credit)), lease)
+                        }
+                    };
+                    pace.moved(chunk.remaining() as u64).map_err(|_| Reason::CANCEL)?;
                     let last = data.is_empty() && body.is_end_stream();
-                    stream.send_data(some, last).map_err(|_| Reason::CANCEL)?;
+                    stream.send_data(chunk, last).map_err(|_| Reason::CANCEL)?;
                     if last {
                         return Ok(());
                     }
@@ -65,12 +82,12 @@ where
     }
 }
 
-fn end(stream: &mut SendStream<Bytes>) -> Result<(), Reason> {
-    stream.send_data(Bytes::new(), true).map_err(|_| Reason::CANCEL)
+fn end(stream: &mut SendStream<Chunk>) -> Result<(), Reason> {
+    stream.send_data(Bytes::new().into(), true).map_err(|_| Reason::CANCEL)
 }
 
 /// Waits for credit; at least one byte, for `wanted` at most.
-async fn credit(stream: &mut SendStream<Bytes>, pace: &mut Pace, wanted: usize) -> Result<usize, Reason> {
+async fn credit(stream: &mut SendStream<Chunk>, pace: &mut Pace, wanted: usize) -> Result<usize, Reason> {
     stream.reserve_capacity(wanted);
     poll_fn(|cx| {
         if stream.capacity() > 0 {
@@ -94,6 +111,20 @@ async fn credit(stream: &mut SendStream<Bytes>, pace: &mut Pace, wanted: usize) 
     .await
 }
 
-fn poll_gone(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Reason> {
+/// Waits for room; at least for one byte, for `wanted` at most.
+async fn lease(
+    room: &Room,
+    stream: &mut SendStream<Chunk>,
+    pace: &mut Pace,
+    wanted: usize,
+) -> Result<OwnedSemaphorePermit, Reason> {
+    let meanwhile = |cx: &mut Context<'_>| match poll_gone(stream, cx) {
+        Poll::Ready(reason) => Poll::Ready(reason),
+        Poll::Pending => pace.poll_stalled(cx).map(|_| Reason::CANCEL),
+    };
+    room.lease(wanted, meanwhile).await
+}
+
+fn poll_gone(stream: &mut SendStream<Chunk>, cx: &mut Context<'_>) -> Poll<Reason> {
     stream.poll_reset(cx).map(|reset| reset.unwrap_or(Reason::CANCEL))
 }

@@ -94,7 +94,8 @@ impl Dialer {
             None => Line::Clear(socket),
             Some((config, name)) => {
                 let connector = TlsConnector::from(Arc::clone(config));
-                Line::Tls(Box::new(connector.connect(name.clone(), socket).await?))
+                // Boxed, or a dial in clear would take the room of a TLS handshake.
+                Line::Tls(Box::new(Box::pin(connector.connect(name.clone(), socket)).await?))
             }
         };
         Ok((line, watch))

@@ -21,6 +21,10 @@ use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody}
 /// Bytes of an answer that may wait for its client, and the most bytes of its head.
 const BUFFER: usize = 64 * 1024;
 
+/// Bytes that are read at once until it is seen that the client takes them: less than hyper begins with, or
+/// its buffers would grow while nobody reads. Small answers, the many, are read whole with their heads.
+const FIRST_READS: usize = 4 * 1024 - 1;
+
 /// How long a kept connection may take to be ready: it is within microseconds, or not at all.
 const SOON: Duration = Duration::from_millis(5);
 
@@ -41,6 +45,21 @@ impl Drop for Kept {
 impl Kept {
     pub(super) fn is_closed(&self) -> bool {
         self.task.is_none() || self.sender.is_closed()
+    }
+
+    /// Reads no more from the origin until it is asked to.
+    pub(super) fn hold(&self) {
+        self.line.hold();
+    }
+
+    /// Reads a little.
+    pub(super) fn read_first(&self) {
+        self.line.read_at_once(FIRST_READS);
+    }
+
+    /// The client takes what comes: from now on as much is read at once as there is room for.
+    pub(super) fn read_freely(&self) {
+        self.line.read_at_once(usize::MAX);
     }
 
     fn close(&mut self) {
@@ -138,6 +157,7 @@ async fn attempt(
     mut request: Request<RequestBody>,
     leave: &Arc<Leave>,
 ) -> Result<Reply, Failed> {
+    kept.read_first();
     leave.attach(&kept.line);
     if leave.left() {
         kept.line.half_close();
@@ -153,6 +173,7 @@ async fn attempt(
                 kept.close();
             }
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                kept.read_freely();
                 // hyper's task hands the connection over and ends by itself.
                 kept.task = None;
             }

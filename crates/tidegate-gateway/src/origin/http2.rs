@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::{Request, Version};
@@ -14,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::body::PaceSettings;
+use crate::listen::room::Chunk;
 use crate::listen::send2;
 
 use super::http1::Open;
@@ -102,7 +102,7 @@ async fn attempt(origin: &Arc<Origin>, request: Request<RequestBody>) -> Result<
     // Sends while the answer is awaited, and after it began (gRPC); its end, early or not, ends the sending.
     let sending = (!ended).then(|| {
         let pace = PaceSettings { stall: limit, rate: 0, ..PaceSettings::default() };
-        tokio::spawn(send2::send(stream, body, pace)).abort_handle()
+        tokio::spawn(send2::send(stream, body, pace, None)).abort_handle()
     });
     let sending = Sending { task: sending, _place: place };
     match within(limit, sent.as_ref(), response).await.map_err(Failed::unknown)? {
@@ -171,7 +171,7 @@ impl Drop for Place {
 /// The connection, if one stands, and how the last dial failed, if it did.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
-    sender: Option<SendRequest<Bytes>>,
+    sender: Option<SendRequest<Chunk>>,
     failed: Option<(Instant, OriginErrorKind)>,
 }
 
@@ -183,7 +183,7 @@ struct DialShared;
 /// A stream that has begun.
 struct Begun {
     response: ResponseFuture,
-    stream: SendStream<Bytes>,
+    stream: SendStream<Chunk>,
     place: Place,
     /// Did its connection stand before?
     kept: bool,
@@ -227,7 +227,7 @@ async fn begin(origin: &Arc<Origin>, head: Request<()>, ended: bool) -> Result<B
     Ok(Begun { response, stream, place, kept })
 }
 
-async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Bytes>, OriginError> {
+async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Chunk>, OriginError> {
     let (line, _) = origin.dialer.dial().await?;
     let handshake = Builder::new()
         .enable_push(false)

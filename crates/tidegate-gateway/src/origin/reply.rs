@@ -16,6 +16,9 @@ use super::http1::Kept;
 use super::http2::{Sending, of_h2};
 use super::{Origin, OriginError, OriginErrorKind};
 
+/// A client that has taken so many bytes of an answer reads it: more than one of the first reads.
+const SHY: usize = 9 * 1024;
+
 /// The origin's answer.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -39,14 +42,22 @@ pub struct ReplyBody {
 
 #[derive(Debug)]
 enum Source {
-    Http1 { body: Incoming, kept: Option<Kept> },
-    Http2 { stream: Received, sending: Sending },
+    /// `shy`: so many bytes more until the connection may be read freely.
+    Http1 {
+        body: Incoming,
+        kept: Option<Kept>,
+        shy: usize,
+    },
+    Http2 {
+        stream: Received,
+        sending: Sending,
+    },
 }
 
 impl ReplyBody {
     pub(super) fn http1(body: Incoming, kept: Kept, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
-        let mut this = Self { source: Source::Http1 { body, kept: Some(kept) }, origin, pace };
+        let mut this = Self { source: Source::Http1 { body, kept: Some(kept), shy: SHY }, origin, pace };
         this.keep_if_ended();
         this
     }
@@ -68,14 +79,42 @@ impl ReplyBody {
     }
 
     fn keep_if_ended(&mut self) {
-        if let Source::Http1 { body, kept } = &mut self.source {
+        if let Source::Http1 { body, kept, .. } = &mut self.source {
             if body.is_end_stream() {
                 if let Some(kept) = kept.take() {
+                    kept.read_freely();
                     self.origin.keep(kept);
                 }
             }
         }
     }
+}
+
+/// Polls the body. Until `shy` more bytes were taken, hyper must not read ahead of who takes them: four thousand
+/// clients that do not read would cost a buffer each.
+fn poll_shyly(
+    body: &mut Incoming,
+    kept: Option<&Kept>,
+    shy: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
+    let Some(kept) = kept.filter(|_| *shy > 0) else {
+        return Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper);
+    };
+    // Before a frame is taken, since hyper reads the next one in that moment.
+    kept.hold();
+    let polled = Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper);
+    match &polled {
+        Poll::Pending => kept.read_first(),
+        Poll::Ready(Some(Ok(frame))) => {
+            *shy = shy.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if *shy == 0 {
+                kept.read_freely();
+            }
+        }
+        Poll::Ready(_) => kept.read_freely(),
+    }
+    polled
 }
 
 fn pace(origin: &Origin) -> Pace {
@@ -93,7 +132,7 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let polled = match &mut this.source {
-            Source::Http1 { body, .. } => Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper),
+            Source::Http1 { body, kept, shy } => poll_shyly(body, kept.as_ref(), shy, cx),
             Source::Http2 { stream, .. } => stream.poll_frame(cx).map_err(of_h2),
         };
         match polled {

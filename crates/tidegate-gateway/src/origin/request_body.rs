@@ -12,8 +12,13 @@ use crate::body::{BoxError, ClientBody};
 use super::sent::Sent;
 
 /// A request's body on its way to the origin.
+///
+/// Boxed if it has a byte at all: hyper has room for 32 requests on each connection, and most of them have no body.
 #[derive(Debug)]
-pub struct RequestBody {
+pub struct RequestBody(Option<Box<Parts>>);
+
+#[derive(Debug)]
+struct Parts {
     ahead: VecDeque<Bytes>,
     rest: ClientBody,
     sent: Option<Sent>,
@@ -23,7 +28,8 @@ impl RequestBody {
     /// `ahead`, which was read already, then `rest`.
     #[must_use]
     pub fn new(ahead: VecDeque<Bytes>, rest: ClientBody) -> Self {
-        Self { ahead, rest, sent: None }
+        let empty = ahead.is_empty() && rest.is_end_stream();
+        Self((!empty).then(|| Box::new(Parts { ahead, rest, sent: None })))
     }
 
     /// A body without a byte.
@@ -34,16 +40,28 @@ impl RequestBody {
 
     /// Lets the sending of this body be seen; there is nothing to see if it has no byte.
     pub(super) fn watch(&mut self) -> Option<Sent> {
-        if !self.is_end_stream() {
-            self.sent = Some(Sent::new());
+        let parts = self.0.as_mut()?;
+        if !parts.is_end_stream() {
+            parts.sent = Some(Sent::new());
         }
-        self.sent.clone()
+        parts.sent.clone()
     }
 
     /// The same body once more, if all of it is here.
     #[must_use]
     pub fn copy(&self) -> Option<Self> {
-        self.rest.is_end_stream().then(|| Self::new(self.ahead.clone(), ClientBody::empty()))
+        match &self.0 {
+            None => Some(Self::empty()),
+            Some(parts) => {
+                parts.rest.is_end_stream().then(|| Self::new(parts.ahead.clone(), ClientBody::empty()))
+            }
+        }
+    }
+}
+
+impl Parts {
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_empty() && self.rest.is_end_stream()
     }
 }
 
@@ -55,11 +73,12 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = match self.ahead.pop_front() {
+        let Some(parts) = &mut self.0 else { return Poll::Ready(None) };
+        let polled = match parts.ahead.pop_front() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
+            None => Pin::new(&mut parts.rest).poll_frame(cx),
         };
-        match (polled, &self.sent) {
+        match (polled, &parts.sent) {
             (Poll::Ready(Some(Err(error))), Some(sent)) => Poll::Ready(Some(Err(sent.broke(error).into()))),
             (Poll::Ready(frame), Some(sent)) => {
                 sent.moved();
@@ -70,12 +89,13 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty() && self.rest.is_end_stream()
+        self.0.as_ref().is_none_or(|parts| parts.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead: u64 = self.ahead.iter().map(|data| data.len() as u64).sum();
-        let rest = self.rest.size_hint();
+        let Some(parts) = &self.0 else { return SizeHint::with_exact(0) };
+        let ahead: u64 = parts.ahead.iter().map(|data| data.len() as u64).sum();
+        let rest = parts.rest.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(ahead.saturating_add(rest.lower()));
         if let Some(upper) = rest.upper() {
