@@ -70,10 +70,9 @@ impl Relay {
     /// The origin's end has been read.
     fn settle(&mut self) {
         if let Some(mut permit) = self.permit.take() {
-            if self.record.too_late() {
+            if !self.record.served() {
                 permit.late();
             }
-            self.record.served();
             permit.finish(self.outcome);
         }
         self.stream = None;

@@ -79,18 +79,15 @@ impl Record {
         }
     }
 
-    /// The origin is done with it.
-    pub(super) fn served(&mut self) {
-        let held = self.sent.map_or(Duration::ZERO, |sent| sent.elapsed());
+    /// The origin is done with it. False if its client has given up by now.
+    pub(super) fn served(&mut self) -> bool {
+        let now = Instant::now();
+        let held = self.sent.map_or(Duration::ZERO, |sent| now.saturating_duration_since(sent));
         self.gateway.metrics.origin(held);
         if let Some(line) = &mut self.line {
             line.origin_ms = Line::millis(held);
         }
-    }
-
-    /// Has its client given up by now?
-    pub(super) fn too_late(&self) -> bool {
-        self.started.elapsed() > self.patience
+        now.saturating_duration_since(self.started) <= self.patience
     }
 
     /// The request has its answer.

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
-use tidegate::{Admission, Demand, Permit, Readiness, Reason};
+use tidegate::{Admission, Criticality, Demand, Permit, Readiness, Reason};
 use tidegate_control::sample::Outcome;
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ use crate::listen::Client;
 use crate::observe::Stage;
 use crate::origin::{OriginErrorKind, ReplyBody, RequestBody};
 use crate::refuse::{Audience, Refusal, is_grpc};
+use crate::relay::fields::Fields;
 use crate::relay::{headers, tunnel};
 
 use super::Gateway;
@@ -46,8 +47,9 @@ pub(super) async fn go(
 ) -> Response<Answer> {
     let (head, body) = request.into_parts();
     let audience = Audience::of(&head.method, &head.headers);
-    let class = criticality_of(&head.headers);
-    let left = time_left(&head.headers);
+    let fields = Fields::of(&head.headers);
+    let class = if fields.has(Fields::CLASS) { criticality_of(&head.headers) } else { Criticality::Critical };
+    let left = if fields.has(Fields::TIME) { time_left(&head.headers) } else { None };
     let patience = left.unwrap_or(gateway.settings.client_timeout);
     let mut record = Record::begin(&gateway, &head, &client, class, patience);
     let kind = kind_of(&head.method, head.uri.path());
@@ -55,7 +57,7 @@ pub(super) async fn go(
     if let Some(deadline) = left.and_then(|left| Instant::now().checked_add(left)) {
         demand = demand.deadline(deadline);
     }
-    match pass(&gateway, head, body, &client, demand, kind, &mut record).await {
+    match pass(&gateway, head, fields, body, &client, demand, kind, &mut record).await {
         Ok(Passed { head, body, permit, stream, outcome, may_stream }) => {
             let status = head.status;
             gateway.metrics.response(status);
@@ -77,6 +79,7 @@ pub(super) async fn go(
 async fn pass(
     gateway: &Arc<Gateway>,
     mut head: request::Parts,
+    fields: Fields,
     mut body: ClientBody,
     client: &Arc<Client>,
     demand: Demand,
@@ -87,22 +90,24 @@ async fn pass(
         let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail).into());
     }
-    let grpc = is_grpc(&head.headers);
+    let grpc = fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers);
     if grpc {
         body.without_pace();
     }
     // HTTP/2 has no such upgrade, so an origin that is spoken to in it is not asked.
-    let may_upgrade = !gateway.origin.speaks_http2() && wants_upgrade(&head);
+    let may_upgrade = !gateway.origin.speaks_http2() && fields.has(Fields::UPGRADE) && wants_upgrade(&head);
     let client_upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| may_upgrade);
-    let declared = declared_length(&head.headers).filter(|_| !grpc && !head.headers.contains_key(EXPECT));
+    let sized = fields.has(Fields::CONTENT_LENGTH);
+    let declared =
+        if sized && !grpc && !fields.has(Fields::EXPECT) { declared_length(&head.headers) } else { None };
     let bypasses = gateway.settings.bypass.iter().any(|path| path == head.uri.path());
     let trusted = gateway.settings.trusted_proxies.contains(client.peer.ip());
     gateway
         .to_origin
-        .rewrite(&mut head, client, trusted, client_upgrade.is_some())
+        .rewrite(&mut head, client, fields, trusted, client_upgrade.is_some())
         .map_err(|unfit| Refusal::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
 
-    if !gateway.origin.speaks_http2() && !body.is_end_stream() && !head.headers.contains_key(CONTENT_LENGTH) {
+    if !gateway.origin.speaks_http2() && !body.is_end_stream() && !sized {
         // Said here, or hyper would send a GET without its body.
         head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
@@ -127,7 +132,9 @@ async fn pass(
 
     let upgraded = reply.head.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut stream = None;
-    let endless = is_endless(&reply.head.headers) || (grpc && reply.body.still_sending());
+    let fields = Fields::of(&reply.head.headers);
+    let typed = fields.has(Fields::CONTENT_TYPE);
+    let endless = (typed && is_endless(&reply.head.headers)) || (grpc && reply.body.still_sending());
     if upgraded || endless {
         stream = Some(
             gateway
@@ -156,7 +163,7 @@ async fn pass(
             drop((client, stream));
         });
     }
-    headers::to_client(&mut reply.head, client.protocol, upgraded);
+    headers::to_client(&mut reply.head, fields, client.protocol, upgraded);
     let outcome = of_status(reply.head.status);
     let may_stream = grpc && permit.is_some();
     Ok(Passed { head: reply.head, body: reply.body, permit, stream, outcome, may_stream })
@@ -193,15 +200,19 @@ async fn enter(
     let admission = gateway.limiter.enqueue(demand).map_err(|refused| Refusal::from(&refused))?;
     let permit = match admission {
         Admission::Admitted(permit) => permit,
-        Admission::Waiting(mut ticket) => tokio::select! {
-            biased;
-            admitted = &mut ticket => admitted.map_err(|refused| Refusal::from(&refused))?,
-            () = gateway.shutdown.on_refuse_waiting() => {
-                ticket.decline();
-                let detail = "The gateway is shutting down.";
-                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into());
+        Admission::Waiting(ticket) => {
+            // The gateway's tick, every 10 ms, sees whose time is over.
+            let mut ticket = ticket.without_alarm();
+            tokio::select! {
+                biased;
+                admitted = &mut ticket => admitted.map_err(|refused| Refusal::from(&refused))?,
+                () = gateway.shutdown.on_refuse_waiting() => {
+                    ticket.decline();
+                    let detail = "The gateway is shutting down.";
+                    return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into());
+                }
             }
-        },
+        }
     };
     drop(waiting_bytes);
     Ok((body, permit))
@@ -221,10 +232,7 @@ fn wants_upgrade(head: &request::Parts) -> bool {
                 .is_ok_and(|list| list.split(',').any(|name| name.trim().eq_ignore_ascii_case(wanted)))
         })
     };
-    head.version == http::Version::HTTP_11
-        && head.headers.contains_key(UPGRADE)
-        && !lists(UPGRADE, "h2c")
-        && lists(CONNECTION, "upgrade")
+    head.version == http::Version::HTTP_11 && !lists(UPGRADE, "h2c") && lists(CONNECTION, "upgrade")
 }
 
 /// Server-sent events end when their client leaves, not when the work is done.

@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderValue, Uri, Version, request, response};
 
 use crate::listen::{Client, Protocol};
 
+use super::fields::Fields;
+
 /// Fields that concern one connection only, besides those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 5] = [
     CONNECTION,
@@ -27,6 +29,12 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// A request field that CGI programs take for their own proxy's address (httpoxy, CVE-2016-5385).
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 
+static HTTP: HeaderValue = HeaderValue::from_static("http");
+static HTTPS: HeaderValue = HeaderValue::from_static("https");
+static VIA_10: HeaderValue = HeaderValue::from_static("1.0 tidegate");
+static VIA_11: HeaderValue = HeaderValue::from_static("1.1 tidegate");
+static VIA_2: HeaderValue = HeaderValue::from_static("2 tidegate");
+
 /// How requests are spoken to the origin.
 #[derive(Clone, Debug)]
 pub(crate) struct ToOrigin {
@@ -41,21 +49,26 @@ pub(crate) struct Unfit(pub(crate) &'static str);
 
 impl ToOrigin {
     /// Turns a client's head into the one the origin gets. `trusted`: the peer's forwarding fields are believed.
-    /// `upgrade`: the request may become another protocol.
+    /// `fields`: those of its head. `upgrade`: the request may become another protocol.
     pub(crate) fn rewrite(
         &self,
         head: &mut request::Parts,
         client: &Client,
+        fields: Fields,
         trusted: bool,
         upgrade: bool,
     ) -> Result<(), Unfit> {
-        let host = host_of(head)?;
+        let host = host_of(head, fields)?;
         let wanted = if upgrade { head.headers.get(UPGRADE).cloned() } else { None };
-        let trailers = wants_trailers(&head.headers);
+        let trailers = fields.has(Fields::TE) && wants_trailers(&head.headers);
         let came_as = head.version;
-        strip_hop_by_hop(&mut head.headers);
+        // What `Connection` names may be anything, so after it nothing is known without another look.
+        let named = strip_hop_by_hop(&mut head.headers, fields);
+        let fields = if named { Fields::of(&head.headers) } else { fields };
         // `Expect` we answered, or will.
-        strip(&mut head.headers, |name| [EXPECT, TE, PROXY].contains(name));
+        if fields.has(Fields::EXPECT | Fields::TE | Fields::PROXY) {
+            strip(&mut head.headers, |name| [EXPECT, TE, PROXY].contains(name));
+        }
         if trailers {
             head.headers.insert(TE, HeaderValue::from_static("trailers"));
             if !self.http2 {
@@ -66,9 +79,11 @@ impl ToOrigin {
             head.headers.insert(UPGRADE, wanted);
             head.headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
         }
-        forward(&mut head.headers, client, trusted, host.as_ref());
-        add_via(&mut head.headers, came_as);
-        join_cookies(&mut head.headers);
+        forward(&mut head.headers, fields, client, trusted, host.as_ref());
+        add_via(&mut head.headers, fields, came_as);
+        if fields.has(Fields::COOKIE) {
+            join_cookies(&mut head.headers);
+        }
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         if self.http2 {
             head.headers.remove(HOST);
@@ -81,26 +96,33 @@ impl ToOrigin {
                 .map_err(|_| Unfit("the request target cannot be passed on"))?;
             head.version = Version::HTTP_2;
         } else {
-            let host = host.or_else(|| HeaderValue::from_str(self.authority.as_str()).ok());
-            if let Some(host) = host {
-                head.headers.insert(HOST, host);
+            // Mostly the field that stands there already. HTTP/2 may have sent several.
+            let stands = fields.has(Fields::HOST) && host.is_some() && came_as != Version::HTTP_2;
+            if !stands || head.uri.authority().is_some() {
+                let host = host.or_else(|| HeaderValue::from_str(self.authority.as_str()).ok());
+                if let Some(host) = host {
+                    head.headers.insert(HOST, host);
+                }
             }
-            head.uri = Uri::from(path);
+            if head.uri.authority().is_some() || head.uri.path_and_query().is_none() {
+                head.uri = Uri::from(path);
+            }
             head.version = Version::HTTP_11;
         }
         Ok(())
     }
 }
 
-/// Turns the origin's head into the one the client gets. `upgraded`: this answer changes the protocol.
-pub(crate) fn to_client(head: &mut response::Parts, to: Protocol, upgraded: bool) {
+/// Turns the origin's head, which has these `fields`, into the one the client gets. `upgraded`: this answer changes
+/// the protocol.
+pub(crate) fn to_client(head: &mut response::Parts, fields: Fields, to: Protocol, upgraded: bool) {
     let wanted = if upgraded { head.headers.get(UPGRADE).cloned() } else { None };
-    strip_hop_by_hop(&mut head.headers);
+    strip_hop_by_hop(&mut head.headers, fields);
     if let Some(wanted) = wanted {
         head.headers.insert(UPGRADE, wanted);
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    add_via(&mut head.headers, head.version);
+    add_via(&mut head.headers, fields, head.version);
     head.version = match to {
         Protocol::Http1 => Version::HTTP_11,
         Protocol::Http2 => Version::HTTP_2,
@@ -108,7 +130,7 @@ pub(crate) fn to_client(head: &mut response::Parts, to: Protocol, upgraded: bool
 }
 
 /// What the request is for: a target with an authority counts more than `Host` (RFC 9112 §3.2.2).
-fn host_of(head: &request::Parts) -> Result<Option<HeaderValue>, Unfit> {
+fn host_of(head: &request::Parts, fields: Fields) -> Result<Option<HeaderValue>, Unfit> {
     if let Some(authority) = head.uri.authority() {
         if authority.as_str().contains('@') {
             return Err(Unfit("the request target has a user name"));
@@ -121,6 +143,9 @@ fn host_of(head: &request::Parts) -> Result<Option<HeaderValue>, Unfit> {
             }
         }
         return Ok(HeaderValue::from_str(authority.as_str()).ok());
+    }
+    if !fields.has(Fields::HOST) {
+        return Ok(None);
     }
     let host = head.headers.get(HOST).filter(|host| !host.is_empty());
     let is_host = |host: &&HeaderValue| {
@@ -140,22 +165,30 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
         .any(|value| value.split(',').any(|part| part.trim().split(';').next() == Some("trailers")))
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+/// Returns whether fields that `Connection` names were removed too.
+fn strip_hop_by_hop(headers: &mut HeaderMap, fields: Fields) -> bool {
+    let mut some = false;
+    if fields.has(Fields::CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .map(str::trim)
+            // What most of them say, and what goes anyway.
+            .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
+            .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             // Whoever names these wants the origin to see less than we do.
             .filter(|name| *name != HOST && *name != CONTENT_LENGTH && *name != TE)
             .collect();
         for name in named {
-            headers.remove(name);
+            some |= headers.remove(name).is_some();
         }
     }
-    strip(headers, |name| HOP_BY_HOP.contains(name));
+    if fields.has(Fields::CONNECTION | Fields::UPGRADE | Fields::ONE_HOP) {
+        strip(headers, |name| HOP_BY_HOP.contains(name));
+    }
+    some
 }
 
 /// Removes the fields that are `unwanted`. Heads have few fields, and mostly none of these: one look over their names
@@ -166,38 +199,54 @@ fn strip(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-fn forward(headers: &mut HeaderMap, client: &Client, trusted: bool, host: Option<&HeaderValue>) {
-    let peer = client.peer.ip().to_canonical();
-    if !trusted {
+fn forward(
+    headers: &mut HeaderMap,
+    fields: Fields,
+    client: &Client,
+    trusted: bool,
+    host: Option<&HeaderValue>,
+) {
+    let any =
+        Fields::FORWARDED | Fields::X_FORWARDED_FOR | Fields::X_FORWARDED_PROTO | Fields::X_FORWARDED_HOST;
+    if !trusted && fields.has(any) {
         strip(headers, |name| FORWARDING.contains(name));
     }
-    if headers.contains_key(X_FORWARDED_FOR) {
-        append(headers, X_FORWARDED_FOR, &peer.to_string());
+    let there = |field| trusted && fields.has(field);
+    if there(Fields::X_FORWARDED_FOR) {
+        append(headers, X_FORWARDED_FOR, &client.peer.ip().to_canonical().to_string());
     } else {
         headers.insert(X_FORWARDED_FOR, client.forwarded_for.clone());
     }
-    let proto = if client.tls { "https" } else { "http" };
-    headers.entry(X_FORWARDED_PROTO).or_insert(HeaderValue::from_static(proto));
-    if let Some(host) = host {
-        headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
+    let proto = if client.tls { &HTTPS } else { &HTTP };
+    if !there(Fields::X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, proto.clone());
     }
-    if headers.contains_key(FORWARDED) {
-        let node = match peer {
+    if let Some(host) = host.filter(|_| !there(Fields::X_FORWARDED_HOST)) {
+        headers.insert(X_FORWARDED_HOST, host.clone());
+    }
+    if there(Fields::FORWARDED) {
+        let node = match client.peer.ip().to_canonical() {
             IpAddr::V4(four) => four.to_string(),
             IpAddr::V6(six) => format!("\"[{six}]\""),
         };
+        let proto = if client.tls { "https" } else { "http" };
         append(headers, FORWARDED, &format!("for={node};proto={proto}"));
     }
 }
 
-/// Says in which version the message came (RFC 9110 §7.6.3).
-fn add_via(headers: &mut HeaderMap, came_as: Version) {
+/// Says in which version the message came (RFC 9110 §7.6.3). `fields`: those of its head.
+fn add_via(headers: &mut HeaderMap, fields: Fields, came_as: Version) {
     let element = match came_as {
-        Version::HTTP_2 => "2 tidegate",
-        Version::HTTP_10 => "1.0 tidegate",
-        _ => "1.1 tidegate",
+        Version::HTTP_2 => &VIA_2,
+        Version::HTTP_10 => &VIA_10,
+        _ => &VIA_11,
     };
-    append(headers, VIA, element);
+    match element.to_str() {
+        Ok(element) if fields.has(Fields::VIA) => append(headers, VIA, element),
+        _ => {
+            headers.insert(VIA, element.clone());
+        }
+    }
 }
 
 /// Adds an element to a list field, all of whose elements become one line.

@@ -57,6 +57,7 @@ pub struct Ticket {
     id: TicketId,
     /// Its own alarm, made when it is first polled and has to wait.
     alarm: Option<Pin<Box<Sleep>>>,
+    alarmed: bool,
     done: bool,
 }
 
@@ -90,7 +91,25 @@ impl std::error::Error for TryClaimError {
 
 impl Ticket {
     pub(super) fn new(limiter: Limiter, seat: Arc<Seat>, id: u64) -> Self {
-        Self { limiter, seat, id: TicketId(id), alarm: None, done: false }
+        Self { limiter, seat, id: TicketId(id), alarm: None, alarmed: true, done: false }
+    }
+
+    /// Leaves the end of its time to the limiter's next event or [`tick`](Limiter::tick), which ends overdue tickets
+    /// anyway: for whoever calls that every 10 ms or so, it spares each wait a timer.
+    ///
+    /// ```
+    /// use tidegate::{Admission, Limiter};
+    ///
+    /// let limiter = Limiter::fixed(1);
+    /// let held = limiter.try_acquire(1);
+    /// let Ok(Admission::Waiting(ticket)) = limiter.enqueue(1) else { unreachable!("the unit is held") };
+    /// let ticket = ticket.without_alarm();
+    /// drop(held);
+    /// assert!(ticket.try_claim().is_ok());
+    /// ```
+    pub fn without_alarm(mut self) -> Self {
+        self.alarmed = false;
+        self
     }
 
     /// Its identity.
@@ -159,6 +178,9 @@ impl Ticket {
 
     /// Is its time over? Leaves the alarm set otherwise.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.alarmed {
+            return Poll::Pending;
+        }
         if self.alarm.is_none() {
             let at = self.limiter.shared().clock.instant(self.seat.expires);
             let on_runtime = tokio::runtime::Handle::try_current().is_ok();

@@ -39,6 +39,20 @@ impl LimitAlgorithm for Notes {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ticket_without_an_alarm_ends_with_a_tick() {
+    let limiter = Limiter::fixed(1);
+    let _held = limiter.try_acquire(1).unwrap();
+    let demand = Demand::ONE.max_wait(Duration::from_millis(100));
+    let Ok(Admission::Waiting(ticket)) = limiter.enqueue(demand) else { panic!("the unit is held") };
+    let mut ticket = ticket.without_alarm();
+    let polled = tokio::time::timeout(Duration::from_secs(9), &mut ticket).await;
+    assert!(polled.is_err(), "nothing ended it");
+    limiter.tick();
+    assert_eq!(ticket.await.unwrap_err().reason(), Reason::Expired);
+    assert_eq!(limiter.stats().expired, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_algorithm_hears_everything_and_its_limit_holds() {
     let (told, samples) = (Arc::default(), Arc::default());
     let limiter =
