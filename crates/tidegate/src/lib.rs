@@ -22,6 +22,7 @@
 //! | `demand` | [`Demand`]: what is asked for |
 //! | `readiness` | [`Readiness`]: an answer, not a promise |
 //! | `refused` | [`Refused`] and [`Reason`]: why not, and when to come back |
+//! | `tower` | layers for tower services (feature `tower`) |
 //! | `clock` | the one place that reads a clock |
 
 mod clock;
@@ -30,6 +31,8 @@ mod limiter;
 mod readiness;
 mod refused;
 mod sync;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use demand::Demand;
 pub use limiter::{

@@ -6,4 +6,6 @@ mod adaptive;
 mod limiter;
 mod model;
 mod stress;
+#[cfg(feature = "tower")]
+mod tower;
 mod wait;

@@ -1,0 +1,33 @@
+//! Layers for tower services (feature `tower`).
+//!
+//! [`LimitLayer`] puts a [`Limiter`](crate::Limiter) before any service that can be cloned. Where tower's own
+//! `ConcurrencyLimit` takes a permit in `poll_ready`, [`Limit`] takes it in `call`: a handle that lies idle holds
+//! nothing, and readiness is a question of its own ([`AskReady`](crate::AskReady)), answered for a whole stack.
+//!
+//! | Part | What it does |
+//! |---|---|
+//! | [`LimitLayer`], [`Limit`] | admits in `call`, waits a bounded time, refuses with a reason and a moment to come back |
+//! | [`DemandOf`], [`OutcomeOf`], [`OnRefusal`], [`Hold`] | what a request asks for, how work ended, what a refusal becomes, how long the permit is held; closures do |
+//! | [`Serial`] | lends a service that cannot be cloned to one call at a time |
+//! | [`AssumeReady`] | vouches for a service that cannot be asked |
+//!
+//! What follows has the same answer for every layer here. **When full:** the call waits as the limiter's queue
+//! has it, then gets the refusal, turned into whatever [`OnRefusal`] makes of it. **When cancelled:** dropping the
+//! future leaves the queue at once; if the work had begun, the work is dropped first and then the permit goes
+//! back. **Runtime:** only a wait needs one, for its timer. No layer spawns a task.
+
+mod assume;
+mod demand;
+mod hold;
+mod limit;
+mod outcome;
+mod refusal;
+mod serial;
+
+pub use assume::AssumeReady;
+pub use demand::{DemandOf, OneEach};
+pub use hold::{Hold, UntilResponse};
+pub use limit::{Limit, LimitFuture, LimitLayer, SerialLimitLayer};
+pub use outcome::{ErrIsIgnored, OutcomeOf};
+pub use refusal::{AsError, BoxError, OnRefusal};
+pub use serial::{Serial, SerialFuture};
