@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`LimitLayer`], [`Limit`] | admits in `call`, waits a bounded time, refuses with a reason and a moment to come back |
 //! | [`DemandOf`], [`OutcomeOf`], [`OnRefusal`], [`Hold`] | what a request asks for, how work ended, what a refusal becomes, how long the permit is held; closures do |
+//! | [`DeadlineLayer`] | ends work whose client does not wait any more |
 //! | [`Serial`] | lends a service that cannot be cloned to one call at a time |
 //! | [`AssumeReady`] | vouches for a service that cannot be asked |
 //!
@@ -17,6 +18,7 @@
 //! back. **Runtime:** only a wait needs one, for its timer. No layer spawns a task.
 
 mod assume;
+mod deadline;
 mod demand;
 mod hold;
 mod limit;
@@ -25,6 +27,7 @@ mod refusal;
 mod serial;
 
 pub use assume::AssumeReady;
+pub use deadline::{DeadlineFuture, DeadlineLayer, DeadlineOf, Deadlined, Unsaid};
 pub use demand::{DemandOf, OneEach};
 pub use hold::{Hold, UntilResponse};
 pub use limit::{Limit, LimitFuture, LimitLayer, SerialLimitLayer};
