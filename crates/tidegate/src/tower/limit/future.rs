@@ -64,6 +64,10 @@ impl<S: Service<Req>, Req, O, R, H> LimitFuture<S, Req, O, R, H> {
         };
         Self { stage, work: Some(work), permit, deadline, outcome, refusal, hold }
     }
+
+    pub(super) fn admitted(permit: Permit, work: (S, Req), with: (O, R, H)) -> Self {
+        Self::new(Ok(Admission::Admitted(permit)), work, with, None)
+    }
 }
 
 impl<S, Req, O, R, H> Future for LimitFuture<S, Req, O, R, H>

@@ -7,6 +7,7 @@ use crate::tower::demand::OneEach;
 use crate::tower::hold::UntilResponse;
 use crate::tower::outcome::ErrIsIgnored;
 use crate::tower::refusal::AsError;
+use crate::tower::reserve::ReserveLayer;
 use crate::tower::serial::Serial;
 
 use super::service::Limit;
@@ -46,6 +47,15 @@ impl LimitLayer {
     /// One unit a request; a response is success; a refusal is an error; the permit is held until the response.
     pub fn new(limiter: Limiter) -> Self {
         Self { limiter, demand: OneEach, outcome: ErrIsIgnored, refusal: AsError, hold: UntilResponse }
+    }
+}
+
+impl<O, R, H> LimitLayer<OneEach, O, R, H> {
+    /// The same with tower's strict contract: `poll_ready` takes the unit that `call` uses, and holds it for a short
+    /// time. Every request asks for one unit, since none is known when the service is asked. See
+    /// [`Reserve`](crate::tower::Reserve).
+    pub fn reserve(self) -> ReserveLayer<O, R, H> {
+        ReserveLayer::new(self)
     }
 }
 

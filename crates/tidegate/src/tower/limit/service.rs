@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use crate::demand::Demand;
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, Permit};
 use crate::readiness::{AskReady, Readiness};
 use crate::tower::demand::{DemandOf, OneEach};
 use crate::tower::hold::{Hold, UntilResponse};
@@ -62,6 +62,19 @@ impl<S, D, O, R, H> Limit<S, D, O, R, H> {
     /// The service behind it, without the limiter.
     pub fn into_inner(self) -> S {
         self.inner
+    }
+
+    /// A call under a permit that was taken before.
+    pub(crate) fn call_with<Req>(&self, permit: Permit, request: Req) -> LimitFuture<S, Req, O, R, H>
+    where
+        S: Service<Req> + Clone,
+        O: Clone,
+        R: Clone,
+        H: Clone,
+    {
+        let LimitLayer { outcome, refusal, hold, .. } = &self.with;
+        let with = (outcome.clone(), refusal.clone(), hold.clone());
+        LimitFuture::admitted(permit, (self.inner.clone(), request), with)
     }
 }
 
