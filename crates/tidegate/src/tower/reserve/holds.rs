@@ -1,15 +1,31 @@
-//! Permits between `poll_ready` and `call`, and the task that ends what lapses.
+//! What handles hold between `poll_ready` and `call`, and the task that ends what lapses.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::limiter::Permit;
+use crate::limiter::{Permit, Ticket, TryClaimError};
 
-/// The holds of all handles of one layer. Each has a permit, so there are no more of them than the limiter has units.
+/// What a handle has of the limiter.
+pub(super) enum Stake {
+    Waits(Ticket),
+    Holds { until: Instant, permit: Permit },
+}
+
+/// A handle's stake, shared with the task, which takes it away when it lapses. Whoever has this lock may come to the
+/// limiter's, never the other way round: wakers are called after that is released.
+type Cell = Arc<Mutex<Option<Stake>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The stakes of all handles of one layer: no more than the limiter has units and places.
 pub(super) struct Holds {
     lapse_after: Duration,
     book: Mutex<Book>,
@@ -17,12 +33,22 @@ pub(super) struct Holds {
 
 #[derive(Default)]
 struct Book {
-    /// By number, which is the order of beginning, and so, since all last equally long, of lapsing.
-    held: BTreeMap<u64, (Instant, Permit)>,
+    cells: BTreeMap<u64, Cell>,
     next: u64,
-    /// The task runs. One for all holds, and only while there are any.
+    /// The task runs. One for all stakes, and only while there are any.
     swept: bool,
 }
+
+/// A handle's entry in the book.
+pub(super) struct Entry {
+    number: u64,
+    cell: Cell,
+}
+
+/// The shortest time between two looks of the task.
+const SHORTEST_LAP: Duration = Duration::from_millis(1);
+/// A time too long to be a moment is as good as none.
+const THIRTY_YEARS: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl Holds {
     pub(super) fn new(lapse_after: Duration) -> Arc<Self> {
@@ -33,68 +59,103 @@ impl Holds {
         self.lapse_after
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hold(&self, permit: Permit) -> Stake {
+        let now = Instant::now();
+        Stake::Holds { until: now.checked_add(self.lapse_after).unwrap_or(now + THIRTY_YEARS), permit }
     }
 
-    /// Holds `permit`; returns the number to ask for it.
-    pub(super) fn begin(self: &Arc<Self>, permit: Permit) -> u64 {
-        let until = self.end_of_a_new_one();
-        let mut book = self.book();
+    /// A handle waits.
+    pub(super) fn wait(self: &Arc<Self>, ticket: Ticket) -> Entry {
+        // Without a runtime nobody else looks at what the other handles hold.
+        self.end_lapsed();
+        self.enter(Stake::Waits(ticket))
+    }
+
+    /// A handle is ready.
+    pub(super) fn begin(self: &Arc<Self>, permit: Permit) -> Entry {
+        self.enter(self.hold(permit))
+    }
+
+    fn enter(self: &Arc<Self>, stake: Stake) -> Entry {
+        let cell = Arc::new(Mutex::new(Some(stake)));
+        let mut book = lock(&self.book);
         let number = book.next;
         book.next += 1;
-        book.held.insert(number, (until, permit));
-        // Without a runtime holds end at the next question to any of the handles.
+        book.cells.insert(number, Arc::clone(&cell));
         if let (false, Ok(runtime)) = (book.swept, Handle::try_current()) {
             book.swept = true;
             let sweep = sweep(Sweep { holds: Arc::downgrade(self), marked: true });
             drop(book);
             runtime.spawn(sweep);
         }
-        number
+        Entry { number, cell }
     }
 
-    /// A time too long to be a moment is as good as none: thirty years from now.
-    fn end_of_a_new_one(&self) -> Instant {
-        let now = Instant::now();
-        now.checked_add(self.lapse_after).unwrap_or(now + Duration::from_secs(30 * 365 * 86_400))
+    /// Ready with a unit, or not yet; `None` if what the handle had has lapsed or was refused.
+    pub(super) fn poll(&self, entry: &Entry, cx: &mut Context<'_>) -> Option<Poll<()>> {
+        self.end_if_lapsed(&entry.cell);
+        let mut stake = lock(&entry.cell);
+        match stake.as_mut()? {
+            Stake::Holds { .. } => Some(Poll::Ready(())),
+            Stake::Waits(ticket) => match Pin::new(ticket).poll(cx) {
+                Poll::Pending => Some(Poll::Pending),
+                Poll::Ready(Ok(permit)) => {
+                    *stake = Some(self.hold(permit));
+                    Some(Poll::Ready(()))
+                }
+                Poll::Ready(Err(_)) => {
+                    *stake = None;
+                    None
+                }
+            },
+        }
     }
 
-    /// Looks and unmarks under one lock, so that a hold which begins now starts a task of its own.
+    /// Does the handle hold a unit?
+    pub(super) fn is_held(&self, entry: &Entry) -> bool {
+        self.end_if_lapsed(&entry.cell);
+        matches!(*lock(&entry.cell), Some(Stake::Holds { .. }))
+    }
+
+    /// What the handle had, which is its own again.
+    pub(super) fn take(&self, entry: &Entry) -> Option<Stake> {
+        lock(&self.book).cells.remove(&entry.number);
+        self.end_if_lapsed(&entry.cell);
+        lock(&entry.cell).take()
+    }
+
+    /// Gives back a unit whose time is over. A unit that was granted and not fetched has its time from now.
+    fn end_if_lapsed(&self, cell: &Mutex<Option<Stake>>) {
+        let mut stake = lock(cell);
+        match stake.take() {
+            Some(Stake::Holds { until, permit }) if until <= Instant::now() => {
+                // Giving it back wakes whoever is next, who may come here.
+                drop(stake);
+                permit.ignore();
+            }
+            Some(Stake::Waits(ticket)) => {
+                *stake = match ticket.try_claim() {
+                    Ok(permit) => Some(self.hold(permit)),
+                    Err(TryClaimError::NotYet(ticket)) => Some(Stake::Waits(ticket)),
+                    // Whoever answered the ticket has woken the handle.
+                    Err(TryClaimError::Refused(_)) => None,
+                };
+            }
+            other => *stake = other,
+        }
+    }
+
+    fn end_lapsed(&self) {
+        let cells: Vec<Cell> = lock(&self.book).cells.values().cloned().collect();
+        cells.iter().for_each(|cell| self.end_if_lapsed(cell));
+    }
+
+    /// Looks and unmarks under one lock, so that a stake which comes now starts a task of its own.
     fn unmark_if_empty(&self) -> bool {
-        let mut book = self.book();
-        let empty = book.held.is_empty();
+        let mut book = lock(&self.book);
+        let empty = book.cells.is_empty();
         book.swept &= !empty;
         empty
-    }
-
-    /// Is it still held?
-    pub(super) fn has(&self, number: u64) -> bool {
-        self.end_lapsed();
-        self.book().held.contains_key(&number)
-    }
-
-    /// The permit, if its hold has not lapsed.
-    pub(super) fn take(&self, number: u64) -> Option<Permit> {
-        self.end_lapsed();
-        self.book().held.remove(&number).map(|(_, permit)| permit)
-    }
-
-    /// Gives back what has lapsed. Returns when the next will.
-    fn end_lapsed(&self) -> Option<Instant> {
-        let now = Instant::now();
-        loop {
-            let mut book = self.book();
-            let first = book.held.first_entry()?;
-            let until = first.get().0;
-            if until > now {
-                return Some(until);
-            }
-            let (_, permit) = first.remove();
-            // Giving it back wakes whoever is next, who may come here.
-            drop(book);
-            permit.ignore();
-        }
     }
 }
 
@@ -107,20 +168,20 @@ struct Sweep {
 impl Drop for Sweep {
     fn drop(&mut self) {
         if let (true, Some(holds)) = (self.marked, self.holds.upgrade()) {
-            holds.book().swept = false;
+            lock(&holds.book).swept = false;
         }
     }
 }
 
 async fn sweep(mut mark: Sweep) {
     while let Some(holds) = mark.holds.upgrade() {
-        let next = holds.end_lapsed();
+        holds.end_lapsed();
         if holds.unmark_if_empty() {
             mark.marked = false;
             return;
         }
-        let next = next.unwrap_or_else(|| holds.end_of_a_new_one());
+        let lap = holds.lapse_after.clamp(SHORTEST_LAP, THIRTY_YEARS);
         drop(holds);
-        tokio::time::sleep_until(next).await;
+        tokio::time::sleep(lap).await;
     }
 }

@@ -1,17 +1,15 @@
 //! [`Reserve`]: `poll_ready` takes the permit that `call` uses.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::demand::Demand;
-use crate::limiter::{Admission, Limiter, Ticket};
+use crate::limiter::{Admission, Limiter};
 use crate::readiness::{AskReady, Readiness};
 use crate::tower::demand::OneEach;
 use crate::tower::hold::{Hold, UntilResponse};
@@ -19,7 +17,7 @@ use crate::tower::limit::{Limit, LimitFuture, LimitLayer};
 use crate::tower::outcome::{ErrIsIgnored, OutcomeOf};
 use crate::tower::refusal::{AsError, OnRefusal};
 
-use super::holds::Holds;
+use super::holds::{Entry, Holds, Stake};
 
 /// [`LimitLayer`] with tower's strict contract; made by [`LimitLayer::reserve`]. See [`Reserve`].
 #[derive(Clone)]
@@ -56,7 +54,7 @@ impl<S, O: Clone, R: Clone, H: Clone> Layer<S> for ReserveLayer<O, R, H> {
     type Service = Reserve<S, O, R, H>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Reserve { limit: self.limit.layer(inner), holds: Arc::clone(&self.holds), stage: Stage::Idle }
+        Reserve { limit: self.limit.layer(inner), holds: Arc::clone(&self.holds), entry: None }
     }
 }
 
@@ -65,10 +63,10 @@ impl<S, O: Clone, R: Clone, H: Clone> Layer<S> for ReserveLayer<O, R, H> {
 ///
 /// A handle that became ready and is not called holds its unit for a short time
 /// ([`ReserveLayer::lapse_after`]), then it passes on to whoever is next, whether or not the handle is looked at again;
-/// one task for each layer sees to that, while there are holds. A call whose hold has lapsed asks again, as
-/// [`Limit`] does. A handle that still waits in the queue keeps its place until it is dropped or
-/// [`disarm`](Self::disarm)ed; a unit granted to it that it does not fetch passes on as with any
-/// [`Ticket`](crate::Ticket).
+/// within twice that time: one task for each layer
+/// sees to that, while there are holds. A call whose hold has lapsed asks again, as
+/// [`Limit`] does. A handle that waits in the queue keeps its place until it is dropped or
+/// [`disarm`](Self::disarm)ed; a unit granted to it while nobody looks passes on in the same way.
 ///
 /// **When full:** `poll_ready` is pending while there is a place in the queue. Where the limiter refuses even that,
 /// it is ready, without a unit, and the call gets the refusal: an error there would tell the layers above that the
@@ -95,38 +93,33 @@ impl<S, O: Clone, R: Clone, H: Clone> Layer<S> for ReserveLayer<O, R, H> {
 pub struct Reserve<S, O = ErrIsIgnored, R = AsError, H = UntilResponse> {
     limit: Limit<S, OneEach, O, R, H>,
     holds: Arc<Holds>,
-    stage: Stage,
-}
-
-enum Stage {
-    Idle,
-    Waiting(Ticket),
-    Armed(u64),
+    entry: Option<Entry>,
 }
 
 impl<S, O, R, H> Reserve<S, O, R, H> {
     /// Does it hold a unit?
     #[must_use]
     pub fn is_armed(&self) -> bool {
-        matches!(self.stage, Stage::Armed(number) if self.holds.has(number))
+        self.entry.as_ref().is_some_and(|entry| self.holds.is_held(entry))
     }
 
     /// Gives back the unit it holds, or its place in the queue. Tells whether it held a unit.
     pub fn disarm(&mut self) -> bool {
-        match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Idle => false,
-            Stage::Waiting(ticket) => {
+        match self.leave() {
+            Some(Stake::Holds { permit, .. }) => {
+                permit.ignore();
+                true
+            }
+            Some(Stake::Waits(ticket)) => {
                 ticket.decline();
                 false
             }
-            Stage::Armed(number) => match self.holds.take(number) {
-                Some(permit) => {
-                    permit.ignore();
-                    true
-                }
-                None => false,
-            },
+            None => false,
         }
+    }
+
+    fn leave(&mut self) -> Option<Stake> {
+        self.entry.take().and_then(|entry| self.holds.take(&entry))
     }
 
     /// The limiter.
@@ -137,15 +130,13 @@ impl<S, O, R, H> Reserve<S, O, R, H> {
 
 impl<S, O, R, H> Drop for Reserve<S, O, R, H> {
     fn drop(&mut self) {
-        if let Stage::Armed(_) = self.stage {
-            self.disarm();
-        }
+        self.disarm();
     }
 }
 
 impl<S: Clone, O: Clone, R: Clone, H: Clone> Clone for Reserve<S, O, R, H> {
     fn clone(&self) -> Self {
-        Self { limit: self.limit.clone(), holds: Arc::clone(&self.holds), stage: Stage::Idle }
+        Self { limit: self.limit.clone(), holds: Arc::clone(&self.holds), entry: None }
     }
 }
 
@@ -173,41 +164,28 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), R::Error>> {
         loop {
-            let permit = match &mut self.stage {
-                Stage::Armed(number) if self.holds.has(*number) => return Poll::Ready(Ok(())),
-                Stage::Waiting(ticket) => match ready!(Pin::new(ticket).poll(cx)) {
-                    Ok(permit) => permit,
-                    // The wait was too long for a caller; a handle waits on, at the end of the queue.
-                    Err(_) => {
-                        self.stage = Stage::Idle;
-                        continue;
-                    }
-                },
-                Stage::Idle | Stage::Armed(_) => match self.limit.limiter().enqueue(Demand::ONE) {
-                    Ok(Admission::Admitted(permit)) => permit,
-                    Ok(Admission::Waiting(ticket)) => {
-                        self.stage = Stage::Waiting(ticket);
-                        continue;
-                    }
-                    Err(_) => {
-                        self.stage = Stage::Idle;
-                        return Poll::Ready(Ok(()));
-                    }
-                },
-            };
-            self.stage = Stage::Armed(self.holds.begin(permit));
-            return Poll::Ready(Ok(()));
+            if let Some(entry) = &self.entry {
+                match self.holds.poll(entry, cx) {
+                    Some(polled) => return polled.map(Ok),
+                    // It lapsed; or the wait was too long for a caller: a handle waits on, at the end of the queue.
+                    None => drop(self.leave()),
+                }
+            }
+            match self.limit.limiter().enqueue(Demand::ONE) {
+                Ok(Admission::Waiting(ticket)) => self.entry = Some(self.holds.wait(ticket)),
+                Ok(Admission::Admitted(permit)) => {
+                    self.entry = Some(self.holds.begin(permit));
+                    return Poll::Ready(Ok(()));
+                }
+                Err(_) => return Poll::Ready(Ok(())),
+            }
         }
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let permit = match std::mem::replace(&mut self.stage, Stage::Idle) {
-            Stage::Armed(number) => self.holds.take(number),
-            Stage::Idle | Stage::Waiting(_) => None,
-        };
-        match permit {
-            Some(permit) => self.limit.call_with(permit, request),
-            None => self.limit.call(request),
+        match self.leave() {
+            Some(Stake::Holds { permit, .. }) => self.limit.call_with(permit, request),
+            Some(Stake::Waits(_)) | None => self.limit.call(request),
         }
     }
 }
