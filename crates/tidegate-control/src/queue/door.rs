@@ -19,9 +19,13 @@ const MOST: f64 = 33.0;
 const SHORTEST: f64 = 5e6;
 /// … and never less than this share of the service time: a wait that short is not felt.
 const OF_SERVICE: f64 = 0.25;
-/// While the limit is being searched the drain rate lags behind it: callers may wait a service time, so that the
-/// next, higher limit finds somebody to admit.
-const WHILE_SEARCHING: f64 = 1.0;
+/// While the limit is being searched the drain rate lags behind it and the load is not known: callers may wait this
+/// share of a service time, so that the next, higher limit finds somebody to admit …
+const WHILE_SEARCHING: f64 = 0.25;
+/// … or so many places. With [`MOST`] and a whole service time, who came in the first second of a crowd waited that
+/// long before an origin whose queue was full already (measured, crowd of ten times the capacity: 305 ms at the 99th
+/// percentile instead of 140).
+const SEARCHING: f64 = 16.0;
 const SECOND: f64 = 1e9;
 
 /// How long a newcomer may wait, from the load that is measured.
@@ -109,7 +113,7 @@ impl Door {
         self.ticked = now;
         let load = if self.filled > 0.0 { self.arriving / self.draining.max(self.leaving) } else { 1.0 };
         let service = limit / drain * SECOND; // Little's law
-        let places = if searching { MOST } else { places(load, limit / self.weight) };
+        let places = if searching { SEARCHING } else { places(load, limit / self.weight) };
         let mut budget = (places * self.weight / drain * SECOND).max(SHORTEST).max(OF_SERVICE * service);
         if searching {
             budget = budget.max(WHILE_SEARCHING * service);
@@ -245,7 +249,7 @@ mod tests {
 
     #[test]
     fn searching_keeps_the_door_wide() {
-        assert!(door(5000, 500.0, 12, true).budget() > 4 * door(5000, 500.0, 12, false).budget());
+        assert!(door(5000, 500.0, 12, true).budget() > door(5000, 500.0, 12, false).budget());
     }
 
     #[test]

@@ -92,9 +92,9 @@ proptest! {
     fn ignored_work_moves_nothing(samples in prop::collection::vec((0..60 * SECOND, time()), 0..200)) {
         for mut knee in [Knee::new(), Knee::new().dry_run()] {
             for (now, elapsed) in &samples {
-                let at = View { now: *now, in_flight: 16, limit: 16, ..View::default() };
+                let at = View { now: *now, in_flight: 8, limit: 8, ..View::default() };
                 let ignored = Sample { outcome: Outcome::Ignore, ..work(at, *elapsed) };
-                prop_assert_eq!(knee.on_sample(&ignored), 16);
+                prop_assert_eq!(knee.on_sample(&ignored), 8);
             }
         }
     }
@@ -194,7 +194,7 @@ fn all_start_at_the_same_limit() {
     for knee in
         [Knee::new(), Knee::shared(), Knee::new().dry_run(), Knee::shared().dry_run(), Knee::default()]
     {
-        assert_eq!(knee.limit(), 16);
+        assert_eq!(knee.limit(), 8);
     }
 }
 
@@ -249,8 +249,8 @@ fn a_slow_dependency_is_not_overload() {
 fn an_unused_limit_does_not_grow() {
     let mut knee = Knee::new();
     let mut service = Service::new(1000, 20 * MS);
-    service.run(&mut knee, 60, 8);
-    assert_eq!((knee.limit(), knee.explain().phase), (16, "idle"));
+    service.run(&mut knee, 60, 4);
+    assert_eq!((knee.limit(), knee.explain().phase), (8, "idle"));
 }
 
 #[test]

@@ -81,11 +81,6 @@ impl Floor {
         if shares > 0.0 { levels / shares } else { 0.0 }
     }
 
-    /// Has a window closed since there is something to know?
-    pub(super) fn is_known(&self) -> bool {
-        self.floor.is_some()
-    }
-
     /// ln of (latency now / floor); 0 while unknown.
     pub(super) fn inflation(&self) -> f64 {
         self.inflation

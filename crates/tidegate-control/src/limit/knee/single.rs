@@ -7,7 +7,7 @@ use super::event::{Completion, completion};
 use super::floor::Floor;
 use super::point::{Elasticity, Point, Tally};
 use super::service::Service;
-use super::start::Start;
+use super::start::{Held, Start};
 use super::verdict::CALM;
 
 /// The low phase of a pair lies this far above the estimate: at or above the knee, so that probing costs no
@@ -32,6 +32,10 @@ const SETTLE: f64 = 0.3;
 const UNSETTLED: f64 = 8.0;
 /// A phase that lasts longer than this (seconds; the second where completions are rare) ends with what it has.
 const OVERTIME: (f64, f64) = (2.0, 8.0);
+/// Completions from before the slow start that are worth comparing with: of fewer, one lucky one is all.
+const ENOUGH: f64 = 8.0;
+/// … and those after which they are counted anew: an origin changes.
+const OLD: f64 = 1000.0;
 /// Completions under which a phase that took too long proves nothing but that the limit is too high.
 pub(super) const HARDLY_ANY: f64 = 4.0;
 
@@ -89,6 +93,8 @@ pub(super) struct Single {
     pub(super) start: Option<Start>,
     /// Nothing is known of the knee yet.
     pub(super) cold: bool,
+    /// What came back while nothing was known, since the last [`OLD`].
+    pub(super) before: Option<Tally>,
     pub(super) service: Service,
     pub(super) floor: Floor,
     pub(super) base: Option<Point>,
@@ -127,6 +133,7 @@ impl Single {
             heard: 0,
             start: None,
             cold: true,
+            before: None,
             service: Service::default(),
             floor: Floor::default(),
             base: None,
@@ -172,6 +179,9 @@ impl Single {
                     tally.add(sample.kind, sample.weight, seconds, useful);
                 }
                 self.grow(at, sample.weight, seconds, sample.kind, useful);
+                if self.cold {
+                    self.remember(at, sample, seconds, useful);
+                }
                 let idle = self.phase == Phase::Idle;
                 if let Some(window) = self.floor.add(at, sample.kind, sample.weight, seconds, useful, idle) {
                     self.look_at(at, window);
@@ -229,7 +239,20 @@ impl Single {
             Phase::Down => (self.estimate / step).round().min(middle - 1.0),
         };
         self.limit = self.bounds.clamp(wanted) as u64;
-        self.start = (phase == Phase::Start).then(|| Start::begin(at, self.limit));
+        self.start = (phase == Phase::Start).then(|| {
+            let before = self.before.as_ref().and_then(|tally| tally.point(at));
+            let before = before.filter(|point| point.count >= ENOUGH).as_ref().map(Held::of);
+            Start::begin(at, self.limit, before.unwrap_or_default())
+        });
+    }
+
+    /// What comes back while the limit holds nobody back says how long a request takes below the knee.
+    fn remember(&mut self, at: &View, sample: &Sample, seconds: f64, useful: bool) {
+        let before = self.before.get_or_insert_with(Tally::default);
+        if before.count() >= OLD {
+            *before = Tally::begin(at);
+        }
+        before.add(sample.kind, sample.weight, seconds, useful);
     }
 
     /// Something came back: during the slow start one more may take its place.

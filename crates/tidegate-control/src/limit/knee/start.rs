@@ -28,6 +28,45 @@ pub(super) enum Round {
     Found(f64),
 }
 
+/// Unit-seconds and completions of a stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Held {
+    area: f64,
+    count: f64,
+}
+
+impl Held {
+    /// What a point was made of.
+    pub(super) fn of(point: &Point) -> Self {
+        Self { area: held(point) * point.count, count: point.count }
+    }
+
+    fn and(self, more: Self) -> Self {
+        Self { area: self.area + more.area, count: self.count + more.count }
+    }
+
+    /// Seconds a unit was held; `None` where nothing came back.
+    fn mean(self) -> Option<f64> {
+        (self.count > 0.0).then(|| self.area / self.count)
+    }
+
+    /// The longest that it may have been, as far as so few can tell.
+    fn longest(self) -> f64 {
+        self.mean().map_or(f64::INFINITY, |mean| mean * (ERRORS / self.count.sqrt()).exp())
+    }
+
+    /// How much shorter a unit was held usually: 1 where that is not known.
+    fn usual_over(self, usual: Self) -> f64 {
+        usual.mean().zip(self.mean()).map_or(1.0, |(usual, now)| usual / now)
+    }
+
+    /// Longer than usual, by more than chance explains.
+    fn is_longer_than(self, usual: Self) -> bool {
+        let error = (1.0 / self.count + 1.0 / usual.count).sqrt();
+        -self.usual_over(usual).ln() > HALFWAY + ERRORS * error
+    }
+}
+
 /// As TCP's slow start (RFC 5681, 3.1): one more for each useful completion, which doubles the limit each round
 /// trip. A round ends with as many units done as the limit was at its begin.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,13 +74,24 @@ pub(super) struct Start {
     pub(super) limit: u64,
     tally: Tally,
     wanted: f64,
-    /// Unit-seconds and completions of all rounds before, which were below the knee.
-    before: (f64, f64),
+    begun: f64,
+    /// All until this round.
+    before: Held,
+    /// That beginning of it which was the fastest: nothing says that the later rounds were below the knee.
+    usual: Held,
 }
 
 impl Start {
-    pub(super) fn begin(at: &View, limit: u64) -> Self {
-        Self { limit, tally: Tally::begin(at), wanted: limit as f64, before: (0.0, 0.0) }
+    /// `before` is what came back while the limit held nobody back.
+    pub(super) fn begin(at: &View, limit: u64, before: Held) -> Self {
+        Self {
+            limit,
+            tally: Tally::begin(at),
+            wanted: limit as f64,
+            begun: limit as f64,
+            before,
+            usual: before,
+        }
     }
 
     pub(super) fn tally(&mut self) -> &mut Tally {
@@ -51,8 +101,7 @@ impl Start {
     /// `weight` useful units came back while the limit was binding. A round that takes longer than it should grows
     /// no more: what it will say is clear, and four workers of 100 ms would be given a hundred requests meanwhile.
     pub(super) fn grow(&mut self, at: &View, weight: u64) {
-        let (area, count) = self.before;
-        if count <= 0.0 || self.tally.elapsed(at) <= LATE * area / count {
+        if self.usual.mean().is_none_or(|usual| self.tally.elapsed(at) <= LATE * usual) {
             self.limit = self.limit.saturating_add(weight);
         }
     }
@@ -67,18 +116,23 @@ impl Start {
         if point.useful < MOSTLY || point.count < HARDLY_ANY {
             return Round::Found(point.concurrency);
         }
-        let held = held(&point);
-        let (area, count) = self.before;
-        let usual = if count > 0.0 { area / count } else { held };
-        // What this concurrency would be without the waiting inside the origin.
-        let knee = point.concurrency * (usual / held).min(1.0);
-        if late || (held / usual).ln() > HALFWAY + ERRORS / count.max(1.0).sqrt() {
+        let round = Held::of(&point);
+        // What this concurrency would be without the waiting inside the origin; with the limit of the begin nobody
+        // had to wait, whatever has become of the origin since.
+        let knee = (point.concurrency * round.usual_over(self.usual).min(1.0)).max(self.begun);
+        if round.is_longer_than(self.usual) {
             return Round::Found(knee);
         }
         if !point.bound {
             return Round::Unbound(knee);
         }
-        self.before = (area + held * point.count, count + point.count);
+        if late {
+            return Round::Found(knee);
+        }
+        self.before = self.before.and(round);
+        if self.before.longest() < self.usual.longest() {
+            self.usual = self.before;
+        }
         self.wanted = self.limit as f64;
         self.tally = Tally::begin(at);
         Round::Next

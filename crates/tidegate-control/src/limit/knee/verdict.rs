@@ -55,7 +55,7 @@ impl Single {
     /// The limit holds somebody back and nothing is being measured.
     pub(super) fn begin_search(&mut self, at: &View) {
         let inflation = self.floor.inflation();
-        if std::mem::take(&mut self.cold) && !self.floor.is_known() {
+        if self.cold && inflation < INFLATED {
             self.enter(at, Phase::Start);
         } else if (inflation < CALM && at.now > self.known_until)
             || inflation > INFLATED
@@ -74,8 +74,10 @@ impl Single {
             return;
         }
         self.throughput = Some(window.throughput);
-        let many = GUARDED * self.limit() as f64;
-        let crowded = self.floor.inflation() > GUARD && window.concurrency > many.max(2.0);
+        // While nothing is known of the knee the limit is low, and a crowd begins the slow start.
+        let fewest = if self.cold { self.bounds.start as f64 } else { 2.0 };
+        let many = (GUARDED * self.limit() as f64).max(fewest);
+        let crowded = self.floor.inflation() > GUARD && window.concurrency > many;
         if crowded && at.now > self.snooze_until {
             self.guarding = true;
             self.estimate = window.concurrency;
@@ -126,6 +128,7 @@ impl Single {
                 self.rest(at);
             }
             Round::Found(knee) => {
+                self.cold = false;
                 self.estimate = knee / HEADROOM;
                 self.search_up(at, None);
             }

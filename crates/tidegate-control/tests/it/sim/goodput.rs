@@ -39,7 +39,7 @@ fn mean(seen: &[Seen], of: impl Fn(&Seen) -> f64) -> f64 {
 
 fn print(scenario: &Scenario, seen: &[Seen]) {
     println!(
-        "{:34} {:8.4} {:8.4} {:7.1} {:7.1} {:7.1} {:7.1} {:7.3} {:7.4}",
+        "{:34} {:8.4} {:8.4} {:7.1} {:7.1} {:7.1} {:7.1} {:7.3} {:7.4} {:7.4}",
         scenario.name,
         mean(seen, |seen| seen.goodput),
         seen.iter().map(|seen| seen.goodput).fold(f64::INFINITY, f64::min),
@@ -49,6 +49,7 @@ fn print(scenario: &Scenario, seen: &[Seen]) {
         mean(seen, |seen| seen.in_flight),
         mean(seen, |seen| seen.coverage),
         mean(seen, |seen| seen.refused),
+        mean(seen, |seen| seen.wasted),
     );
 }
 
@@ -57,9 +58,15 @@ fn missed(scenario: &Scenario, seen: &[Seen]) -> Option<String> {
     let goodput = mean(seen, |seen| seen.goodput);
     let p99 = mean(seen, |seen| seen.p99);
     let coverage = mean(seen, |seen| seen.coverage);
-    let kept = goodput >= scenario.least && p99 <= scenario.slowest && COVERED.contains(&coverage);
-    (!kept)
-        .then(|| format!("{}: goodput {goodput:.4}, p99 {p99:.1} ms, covered {coverage:.3}", scenario.name))
+    let wasted = mean(seen, |seen| seen.wasted);
+    let kept = goodput >= scenario.least
+        && p99 <= scenario.slowest
+        && wasted <= scenario.wasted
+        && COVERED.contains(&coverage);
+    (!kept).then(|| {
+        let name = scenario.name;
+        format!("{name}: goodput {goodput:.4}, p99 {p99:.1} ms, covered {coverage:.3}, wasted {wasted:.4}")
+    })
 }
 
 /// For work on the algorithm: `TIDEGATE_SIM=step` runs only the scenarios with that in their name,
@@ -75,8 +82,8 @@ fn every_scenario_keeps_its_bars() {
     }
     let seen = survey(&scenarios, number("TIDEGATE_SEEDS").unwrap_or(SEEDS));
     println!(
-        "{:34} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
-        "", "goodput", "worst", "p50", "p99", "limit", "held", "covered", "refused"
+        "{:34} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "", "goodput", "worst", "p50", "p99", "limit", "held", "covered", "refused", "wasted"
     );
     scenarios.iter().zip(&seen).for_each(|(scenario, seen)| print(scenario, seen));
     let together = mean(&seen.concat(), |seen| seen.goodput);

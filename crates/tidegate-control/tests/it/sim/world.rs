@@ -24,6 +24,8 @@ struct Request {
     gate: usize,
     arrived: u64,
     started: u64,
+    /// When its client leaves, if it is not done by then.
+    gone: u64,
     work: u64,
     kind: u8,
 }
@@ -43,6 +45,8 @@ pub(super) struct Seen {
     pub(super) coverage: f64,
     /// Mean limit, all gates together.
     pub(super) limit: f64,
+    /// The share of the origin's time for work that was begun when its client had left.
+    pub(super) wasted: f64,
 }
 
 struct World<'a> {
@@ -60,6 +64,8 @@ struct World<'a> {
     good: u64,
     came: u64,
     refused: u64,
+    worked: f64,
+    wasted: f64,
     seed: u64,
 }
 
@@ -89,6 +95,8 @@ pub(super) fn run(scenario: &Scenario, seed: u64, trace: bool) -> Seen {
         good: 0,
         came: 0,
         refused: 0,
+        worked: 0.0,
+        wasted: 0.0,
         seed,
     };
     world.run(trace)
@@ -159,6 +167,7 @@ impl World<'_> {
             refused: self.refused as f64 / self.came as f64,
             in_flight: held / ticks,
             limit: limits / ticks,
+            wasted: self.wasted / self.worked,
             coverage: self.gates.iter().map(Gate::coverage).sum::<f64>() / self.gates.len() as f64,
         }
     }
@@ -188,9 +197,11 @@ impl World<'_> {
         let gate = (self.chance.next() >> 33) as usize % self.gates.len();
         let id = self.requests.len();
         let work = (work * SECOND) as u64;
-        self.requests.push(Request { gate, arrived: self.now, started: 0, work, kind });
-        let expires = self.now + (self.scenario.timeout * SECOND) as u64;
-        let answer = self.visit(gate, |(gate, out)| gate.arrive(id, expires, out));
+        let leaves = self.scenario.leave.0 > 0.0 && self.chance.uniform() < self.scenario.leave.0;
+        let patience = if leaves { self.scenario.leave.1 } else { self.scenario.timeout };
+        let gone = self.now + (patience * SECOND) as u64;
+        self.requests.push(Request { gate, arrived: self.now, started: 0, gone, work, kind });
+        let answer = self.visit(gate, |(gate, out)| gate.arrive(id, gone, out));
         if self.seconds() >= self.scenario.window.0 {
             self.came += 1;
             self.refused += u64::from(matches!(answer, Answer::Refused));
@@ -208,6 +219,10 @@ impl World<'_> {
             let Some(id) = self.inner.pop_front() else { break };
             self.busy += 1;
             let work = self.requests[id].work as f64 / SECOND;
+            self.worked += work;
+            if self.requests[id].gone <= self.now {
+                self.wasted += work;
+            }
             self.later(work, Event::Served(id));
         }
     }
@@ -215,9 +230,9 @@ impl World<'_> {
     fn served(&mut self, id: usize) {
         self.busy -= 1;
         self.employ();
-        let Request { gate, arrived, started, kind, .. } = self.requests[id];
+        let Request { gate, arrived, started, gone, kind, .. } = self.requests[id];
         let latency = self.now - arrived;
-        let in_time = latency as f64 <= self.scenario.timeout * SECOND;
+        let in_time = self.now <= gone;
         if in_time && self.seconds() >= self.scenario.window.0 {
             self.good += 1;
             self.latencies.push((latency / 1000) as u32);
