@@ -162,6 +162,8 @@ fn readiness_is_the_worst_of_the_stack() {
     let (outer, inner) = (limiter(9, 0), limiter(3, 0));
     let service = Limit::new(Limit::new(AssumeReady(echo()), inner.clone()), outer.clone());
     assert_eq!(service.readiness(), Readiness::Ready { available: 3 });
+    let asked: Arc<dyn AskReady> = Arc::new(service.clone());
+    assert_eq!(asked.readiness_for(&Demand::ONE), Readiness::Ready { available: 3 });
     let _held = inner.try_acquire(3).unwrap();
     assert!(matches!(service.readiness(), Readiness::Saturated { .. }));
     let _drain = outer.drain();
