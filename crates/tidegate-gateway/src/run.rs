@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate::ConfigError;
 use tokio::time::sleep;
@@ -22,7 +23,7 @@ pub struct Running {
     admin: Listener,
     probe: Option<Listener>,
     shutdown: Shutdown,
-    drain: std::time::Duration,
+    drain: Duration,
 }
 
 /// A gateway cannot be started.
@@ -42,6 +43,10 @@ pub enum StartError {
 
 /// Connections to the admin pages: a few scrapers and people.
 const ADMIN_CONNECTIONS: u64 = 64;
+
+/// So long before the end of a drain, or a tenth of it, those that still wait are refused: time enough to write
+/// what the queue holds.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Running {
     /// Listens on every address. Must be called inside a tokio runtime.
@@ -87,7 +92,8 @@ impl Running {
         self.probe.as_ref().map(Listener::local_addr)
     }
 
-    /// Serves until `shutdown` asks to drain, then until what was begun has ended, at most for the drain time.
+    /// Serves until `shutdown` asks to drain, then until what was begun has ended, at most for the drain time. Shortly
+    /// before its end those that still wait are refused ([`Draining`](tidegate::Reason::Draining)).
     /// The admin pages are there until the end. Returns false if something had to be cut off.
     pub async fn serve(self) -> bool {
         let side = Shutdown::new();
@@ -103,7 +109,10 @@ impl Running {
             () = &mut serving => true,
             () = async {
                 self.shutdown.on_drain().await;
-                sleep(self.drain).await;
+                let last_words = (self.drain / 10).min(LAST_WORDS);
+                sleep(self.drain.saturating_sub(last_words)).await;
+                self.shutdown.refuse_waiting();
+                sleep(last_words).await;
             } => false,
         };
         self.shutdown.abort();

@@ -61,6 +61,15 @@ impl Socket {
         Self { end: Arc::new(End::Unix(unix)), pace: None, read_over: false }
     }
 
+    /// Lets a test look at the options of a TCP connection.
+    #[cfg(test)]
+    pub(crate) fn with_tcp(&self, look: impl FnOnce(&TcpStream)) {
+        match &*self.end {
+            End::Tcp(tcp) => look(tcp),
+            End::Unix(_) => panic!("a unix socket"),
+        }
+    }
+
     pub(crate) fn watch(&self) -> Watch {
         Watch { end: Arc::clone(&self.end) }
     }

@@ -26,7 +26,9 @@ pub enum TlsError {
     #[error("`{0}` is not a name that a certificate can have")]
     NoName(String),
     /// The system has no root certificates.
-    #[error("no root certificates were found on this system: install ca-certificates")]
+    #[error(
+        "no root certificates were found on this system: install ca-certificates, or name a file in SSL_CERT_FILE"
+    )]
     NoRoots,
 }
 

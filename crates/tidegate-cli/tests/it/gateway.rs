@@ -91,6 +91,39 @@ fn tls_offers_both_protocols_and_refuses_what_is_not_tls() {
 }
 
 #[test]
+fn an_https_origin_is_spoken_to_if_its_certificate_is_trusted() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.join("origin.pem"), folder.join("origin-key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    // The service with TLS: another gate before it.
+    let (_origin, origin) = Program::origin(&["--mean", "1ms"]);
+    let mut secure = Program::gate(&[&origin, "--tls-cert", certificate, "--tls-key", key]);
+    let named_by_address = secure.address("https://");
+    let named = named_by_address.replace("127.0.0.1", "localhost");
+    let trusting = [("SSL_CERT_FILE", certificate)];
+    for more in [&[][..], &["--origin-http2"]] {
+        let mut gate = Program::gate_in(&[&[&*named], more].concat(), &trusting);
+        let address = gate.address("http://");
+        assert_eq!(curl(&[&format!("{address}/x")]), "done\n", "{more:?}");
+        assert_eq!(curl(&["--data", "body", &format!("{address}/x")]), "done\n", "{more:?}");
+    }
+    // A certificate for another name, or of somebody unknown, is not believed.
+    let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let other = folder.join("stranger.pem");
+    std::fs::write(&other, stranger.cert.pem()).unwrap();
+    let suspicious = [("SSL_CERT_FILE", other.to_str().unwrap())];
+    for (origin, variables) in [(&named_by_address, trusting), (&named, suspicious)] {
+        let mut gate = Program::gate_in(&[origin], &variables);
+        let address = gate.address("http://");
+        let answer = curl(&["--write-out", " %{http_code}", &address]);
+        assert!(answer.contains("origin_down") && answer.ends_with(" 502"), "{origin}: {answer}");
+    }
+}
+
+#[test]
 fn a_first_signal_finishes_what_was_begun_and_a_second_stops_at_once() {
     let (_origin, origin) = Program::origin(&["--dist", "fixed", "--mean", "1s"]);
     for second in [false, true] {

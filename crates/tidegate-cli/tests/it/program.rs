@@ -12,8 +12,14 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it; what it says on standard error is read by [`line`](Self::line).
     pub(crate) fn gate(arguments: &[&str]) -> Self {
+        Self::gate_in(arguments, &[])
+    }
+
+    /// The same in an environment with these variables.
+    pub(crate) fn gate_in(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
             .args(arguments)
+            .envs(variables.iter().copied())
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

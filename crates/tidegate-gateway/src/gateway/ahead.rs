@@ -15,11 +15,12 @@ use http_body::Body;
 use tidegate::Reason;
 use tokio::time::timeout;
 
-use crate::body::{BoxError, ClientBody, TooSlow};
+use crate::body::{ClientBody, TooSlow};
 use crate::origin::RequestBody;
 use crate::refuse::Refusal;
 
 use super::Gateway;
+use super::stop::Stop;
 
 /// The most that is read ahead: what a form or an API call has.
 const MOST: u64 = 64 * 1024;
@@ -62,7 +63,7 @@ pub(super) async fn read(
     gateway: &Arc<Gateway>,
     mut body: ClientBody,
     length: u64,
-) -> Result<(RequestBody, Charge), Refusal> {
+) -> Result<(RequestBody, Charge), Stop> {
     let wanted = length.min(MOST);
     let charge = Charge::new(gateway, wanted)?;
     let mut ahead = VecDeque::new();
@@ -76,7 +77,7 @@ pub(super) async fn read(
                         ahead.push_back(data);
                     }
                 }
-                Some(Err(error)) => return Err(of_body(&error)),
+                Some(Err(error)) => return Err(Stop::of_body(&error)),
                 None => break,
             }
         }
@@ -84,23 +85,7 @@ pub(super) async fn read(
     };
     match timeout(WITHIN, reading).await {
         Ok(Ok(())) => Ok((RequestBody::new(ahead, body), charge)),
-        Ok(Err(refusal)) => Err(refusal),
-        Err(_) => Err(Refusal::from(TooSlow::Stalled(WITHIN))),
+        Ok(Err(stop)) => Err(stop),
+        Err(_) => Err(Refusal::from(TooSlow::Stalled(WITHIN)).into()),
     }
-}
-
-/// What is said when a client's body ends early.
-pub(super) fn of_body(error: &BoxError) -> Refusal {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
-    while let Some(error) = next {
-        if let Some(slow) = error.downcast_ref::<TooSlow>() {
-            return Refusal::from(*slow);
-        }
-        next = error.source();
-    }
-    Refusal::new(
-        StatusCode::BAD_REQUEST,
-        Reason::Malformed,
-        "The request's body ended before it was complete.",
-    )
 }

@@ -7,6 +7,7 @@
 //! | `way` | one request from its head to its answer |
 //! | `record` | what is known of it, for metrics and the log |
 //! | `ahead` | the part of a body that is read before the door |
+//! | `stop` | why a request gets no answer of the origin |
 //! | `in_flight` | a request at the origin, whose client may leave |
 //! | `answer` | [`Answer`]: the body that is relayed, and when its permit goes back |
 
@@ -16,6 +17,7 @@ mod assembly;
 mod in_flight;
 mod record;
 mod settings;
+mod stop;
 mod way;
 
 pub use answer::Answer;

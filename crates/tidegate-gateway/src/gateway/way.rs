@@ -26,6 +26,7 @@ use super::ahead;
 use super::answer::{Answer, Relay, stream_watch};
 use super::in_flight::{InFlight, of_status};
 use super::record::Record;
+use super::stop::Stop;
 
 /// What a request became at the origin.
 struct Passed {
@@ -64,10 +65,12 @@ pub(super) async fn go(
             let relay = Relay { body, permit, outcome, stream, becomes_stream, record, status };
             Response::from_parts(head, Answer::relay(relay))
         }
-        Err(refusal) => {
+        Err(Stop::Refused(refusal)) => {
             record.finish(refusal.status, Some(refusal.reason));
             gateway.say(&refusal, audience)
         }
+        // The record counts it as it is dropped.
+        Err(Stop::Left(refusal)) => refusal.render(audience).map(Answer::whole),
     }
 }
 
@@ -79,10 +82,10 @@ async fn pass(
     demand: Demand,
     kind: u8,
     record: &mut Record,
-) -> Result<Passed, Refusal> {
+) -> Result<Passed, Stop> {
     if head.method == Method::CONNECT {
         let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail));
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail).into());
     }
     let grpc = is_grpc(&head.headers);
     if grpc {
@@ -117,8 +120,8 @@ async fn pass(
     let (mut reply, mut permit) = in_flight.answered().await.map_err(|error| {
         tracing::debug!(%error, "no answer of the origin");
         match error.kind() {
-            OriginErrorKind::ClientBody => ahead::of_body(&BoxError::from(error)),
-            _ => Refusal::from(&error),
+            OriginErrorKind::ClientBody => Stop::of_body(&BoxError::from(error)),
+            _ => Refusal::from(&error).into(),
         }
     })?;
 
@@ -143,7 +146,7 @@ async fn pass(
         let origin_upgrade = reply.head.extensions.remove::<OnUpgrade>();
         let (Some(ours), Some(theirs)) = (client_upgrade, origin_upgrade) else {
             let detail = "The service changed the protocol without being asked.";
-            return Err(Refusal::new(StatusCode::BAD_GATEWAY, Reason::OriginDown, detail));
+            return Err(Refusal::new(StatusCode::BAD_GATEWAY, Reason::OriginDown, detail).into());
         };
         gateway.metrics.upgraded();
         let (gateway, client, stream) = (Arc::clone(gateway), Arc::clone(client), stream.take());
@@ -166,7 +169,7 @@ async fn enter(
     declared: Option<u64>,
     demand: Demand,
     record: &mut Record,
-) -> Result<(RequestBody, Permit), Refusal> {
+) -> Result<(RequestBody, Permit), Stop> {
     let mut waiting_bytes = None;
     let body = match declared.filter(|length| *length > 0 && !body.is_end_stream()) {
         None => RequestBody::new(Default::default(), body),
@@ -176,7 +179,7 @@ async fn enter(
                 (gateway.settings.dry_run, gateway.limiter.readiness_for(&demand))
             {
                 match gateway.limiter.enqueue(demand.clone()) {
-                    Err(refused) => return Err(Refusal::from(&refused)),
+                    Err(refused) => return Err(Refusal::from(&refused).into()),
                     Ok(Admission::Admitted(permit)) => permit.ignore(),
                     Ok(Admission::Waiting(ticket)) => ticket.decline(),
                 }
@@ -190,7 +193,15 @@ async fn enter(
     let admission = gateway.limiter.enqueue(demand).map_err(|refused| Refusal::from(&refused))?;
     let permit = match admission {
         Admission::Admitted(permit) => permit,
-        Admission::Waiting(ticket) => ticket.await.map_err(|refused| Refusal::from(&refused))?,
+        Admission::Waiting(mut ticket) => tokio::select! {
+            biased;
+            admitted = &mut ticket => admitted.map_err(|refused| Refusal::from(&refused))?,
+            () = gateway.shutdown.on_refuse_waiting() => {
+                ticket.decline();
+                let detail = "The gateway is shutting down.";
+                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into());
+            }
+        },
     };
     drop(waiting_bytes);
     Ok((body, permit))

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 enum Phase {
     Running,
     Draining,
+    Closing,
     Over,
 }
 
@@ -25,6 +26,11 @@ impl Shutdown {
     /// Asks everybody to finish what they have begun.
     pub fn drain(&self) {
         self.advance(Phase::Draining);
+    }
+
+    /// Asks those that still wait to give up: there is no time left for their work, but for an answer.
+    pub fn refuse_waiting(&self) {
+        self.advance(Phase::Closing);
     }
 
     /// Asks everybody to stop now.
@@ -54,6 +60,11 @@ impl Shutdown {
     /// Resolves when it is time to finish. Cancel safe.
     pub async fn on_drain(&self) {
         self.reached(Phase::Draining).await;
+    }
+
+    /// Resolves when waiting has no sense any more. Cancel safe.
+    pub async fn on_refuse_waiting(&self) {
+        self.reached(Phase::Closing).await;
     }
 
     /// Resolves when it is time to stop. Cancel safe.

@@ -64,7 +64,7 @@ impl Collector for Snapshot {
             ),
             ("origin_dials", "Connections to the origin that were tried", facts.dials),
             ("origin_dials_failed", "Those that did not come to stand", facts.dials_failed),
-            ("origin_repeats", "Requests sent again after a dead kept connection", facts.repeats),
+            ("origin_repeats", "Requests sent again where the first sending had no effect", facts.repeats),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

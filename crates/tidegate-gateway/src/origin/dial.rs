@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -26,7 +28,9 @@ use super::{OriginError, OriginErrorKind, OriginSettings};
 pub(super) struct Dialer {
     address: OriginAddress,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    timeout: std::time::Duration,
+    timeout: Duration,
+    gone_after: Duration,
+    probe_after: Duration,
     /// Which of several addresses of a name is tried first: they take turns.
     turn: AtomicUsize,
 }
@@ -48,7 +52,14 @@ impl Dialer {
             }
             _ => None,
         };
-        Ok(Self { address, tls, timeout: settings.connect_timeout, turn: AtomicUsize::new(0) })
+        Ok(Self {
+            address,
+            tls,
+            timeout: settings.connect_timeout,
+            gone_after: settings.gone_after(),
+            probe_after: settings.probe_after(),
+            turn: AtomicUsize::new(0),
+        })
     }
 
     pub(super) fn address(&self) -> &OriginAddress {
@@ -59,6 +70,9 @@ impl Dialer {
     pub(super) async fn dial(&self) -> Result<(Line, Watch), OriginError> {
         match timeout(self.timeout, self.connect()).await {
             Ok(Ok(dialed)) => Ok(dialed),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                Err(OriginError::new(OriginErrorKind::DialTimeout, error))
+            }
             Ok(Err(error)) => Err(OriginError::new(OriginErrorKind::DialFailed, error)),
             Err(elapsed) => Err(OriginError::new(OriginErrorKind::DialTimeout, elapsed)),
         }
@@ -71,6 +85,7 @@ impl Dialer {
                 let tcp = self.connect_tcp(host, *port).await?;
                 // Small requests must not wait for an acknowledgement.
                 let _ = tcp.set_nodelay(true);
+                self.notice_silence(&tcp);
                 Socket::tcp(tcp)
             }
         };
@@ -85,19 +100,39 @@ impl Dialer {
         Ok((line, watch))
     }
 
+    /// Lets the kernel find out that the peer's machine has vanished: without it a request or a tunnel over a dead
+    /// connection waits for a quarter of an hour, or for ever. Where it cannot be set, timeouts of our own remain.
+    fn notice_silence(&self, tcp: &TcpStream) {
+        let socket = SockRef::from(tcp);
+        let probes = TcpKeepalive::new().with_time(self.probe_after).with_interval(self.probe_after / 3);
+        let _ = socket.set_tcp_keepalive(&probes);
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_user_timeout(Some(self.gone_after));
+    }
+
     /// Tries every address of the name, beginning with another one each time.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
+        let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1);
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in addresses.iter().cycle().skip(first).take(addresses.len()) {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => return Ok(tcp),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        addresses.rotate_left(first);
+        connect_any(&addresses, Instant::now() + self.timeout).await
     }
+}
+
+/// Tries one after the other. Each has an equal share of the time that is left, so that one that does not answer
+/// leaves time for the next.
+async fn connect_any(addresses: &[SocketAddr], due: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let share = due.saturating_duration_since(Instant::now()) / left;
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
 }
 
 impl AsyncRead for Line {
@@ -147,6 +182,67 @@ impl AsyncWrite for Line {
         match &mut *self {
             Self::Clear(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_connection_notices_that_the_other_machine_is_silent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        for (answer, gone, probe) in [(60, 30, 15), (1, 10, 5), (600, 300, 150)] {
+            let settings =
+                OriginSettings { head_timeout: Duration::from_secs(answer), ..OriginSettings::default() };
+            let dialer = Dialer::new(url.parse().unwrap(), &settings).unwrap();
+            let (line, _) = dialer.dial().await.unwrap();
+            let Line::Clear(socket) = line else { panic!("no TLS was asked for") };
+            socket.with_tcp(|tcp| {
+                let socket = SockRef::from(tcp);
+                assert!(socket.keepalive().unwrap());
+                assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(gone)));
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(probe));
+                assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(probe / 3));
+            });
+        }
+    }
+    /// An address that answers nothing: its backlog is full, so the system drops what else comes.
+    async fn deaf() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(Ok(tcp)) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+            waiting.push(tcp);
+        }
+        (address, waiting, listener)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_dead_or_deaf_leaves_time_for_the_next() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = listener.local_addr().unwrap();
+        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (deaf, _waiting, _listener) = deaf().await;
+        for addresses in [[dead, alive], [alive, dead], [deaf, alive], [alive, deaf]] {
+            let due = Instant::now() + Duration::from_secs(2);
+            let tcp = connect_any(&addresses, due).await.unwrap();
+            assert_eq!(tcp.peer_addr().unwrap(), alive);
+        }
+        for (addresses, kind, within) in [
+            (&[deaf][..], io::ErrorKind::TimedOut, 50),
+            (&[dead], io::ErrorKind::ConnectionRefused, 10_000),
+            (&[], io::ErrorKind::NotFound, 10_000),
+        ] {
+            let due = Instant::now() + Duration::from_millis(within);
+            assert_eq!(connect_any(addresses, due).await.unwrap_err().kind(), kind);
         }
     }
 }

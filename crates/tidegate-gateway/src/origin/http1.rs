@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::header::UPGRADE;
+use http::{Request, StatusCode};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
@@ -13,6 +14,7 @@ use tokio::time::timeout;
 use crate::socket::Watch;
 
 use super::exchange::Leave;
+use super::repeat::{copy, is_idempotent};
 use super::sent::{blame, within};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
 
@@ -101,7 +103,7 @@ pub(super) async fn exchange(
         if !matches!(timeout(SOON, kept.sender.ready()).await, Ok(Ok(()))) {
             continue;
         }
-        let again = copy(&request);
+        let again = Some(&request).filter(|request| may_repeat(request)).and_then(copy);
         let failed = match attempt(&origin, kept, request, &leave).await {
             Ok(reply) => return Ok(reply),
             Err(failed) => failed,
@@ -166,18 +168,7 @@ async fn attempt(
     }
 }
 
-/// The same request once more, if sending it twice does no harm.
-fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    );
-    if !idempotent || request.headers().contains_key(http::header::UPGRADE) {
-        return None;
-    }
-    let mut copy = Request::new(request.body().copy()?);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    Some(copy)
+/// Does sending it twice do no harm?
+fn may_repeat(request: &Request<RequestBody>) -> bool {
+    is_idempotent(request.method()) && !request.headers().contains_key(UPGRADE)
 }

@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::SendStream;
 use h2::client::{Builder, ResponseFuture, SendRequest};
+use h2::{Reason, SendStream};
 use http::{Request, Version};
 use http_body::Body;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::body::PaceSettings;
 use crate::listen::send2;
 
 use super::http1::Open;
-use super::sent::{blame, within};
+use super::repeat::{copy, is_idempotent};
+use super::sent::{Sent, blame, within};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
 
 /// Credit of the connection: at least a MiB, since all exchanges share it; of one stream: what may wait for its client.
@@ -29,31 +30,87 @@ const HEAD: u32 = 64 * 1024;
 /// How often it is asked whether the peer has room.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Sends `request` and waits for the answer's head.
+/// Sends `request` and waits for the answer's head. Once more, if the origin surely did nothing with it, or if its
+/// method allows it and it met a kept connection that broke; its whole body must be here.
 pub(super) async fn exchange(
     origin: Arc<Origin>,
     request: Request<RequestBody>,
 ) -> Result<Reply, OriginError> {
+    let idempotent = is_idempotent(request.method());
+    let again = copy(&request);
+    let failed = match attempt(&origin, request).await {
+        Ok(reply) => return Ok(reply),
+        Err(failed) => failed,
+    };
+    let may = match failed.trace {
+        Trace::None => true,
+        Trace::Broken => idempotent,
+        Trace::Unknown => false,
+    };
+    let Some(again) = again.filter(|_| may) else { return Err(failed.error) };
+    origin.counts.repeats.fetch_add(1, Relaxed);
+    // A connection that goes away takes no other stream, so this opens a new one; a stream that was refused for
+    // want of room finds room on the same connection, since its settings are known now.
+    attempt(&origin, again).await.map_err(|failed| failed.error)
+}
+
+struct Failed {
+    error: OriginError,
+    trace: Trace,
+}
+
+/// What a failed request may have left at the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trace {
+    /// Nothing: it was not processed (RFC 9113 §8.7).
+    None,
+    /// A connection that stood before it broke over it.
+    Broken,
+    /// It was there, or nobody can say.
+    Unknown,
+}
+
+impl Failed {
+    fn unknown(error: OriginError) -> Self {
+        Self { error, trace: Trace::Unknown }
+    }
+
+    fn of_h2(error: h2::Error, kept: bool, sent: Option<Sent>) -> Self {
+        // h2 ends by a GOAWAY those streams only that are beyond its last one.
+        let trace =
+            if error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM)) {
+                Trace::None
+            } else if kept && error.is_io() {
+                Trace::Broken
+            } else {
+                Trace::Unknown
+            };
+        Self { error: blame(sent, of_h2(error)), trace }
+    }
+}
+
+async fn attempt(origin: &Arc<Origin>, request: Request<RequestBody>) -> Result<Reply, Failed> {
     let (mut head, mut body) = request.into_parts();
     head.version = Version::HTTP_2;
     let ended = body.is_end_stream();
     let sent = body.watch();
     let limit = origin.settings.head_timeout;
     // Waiting for room counts as well.
-    let begun = begin(&origin, Request::from_parts(head, ()), ended);
-    let (response, stream, place) = within(limit, None, begun).await??;
+    let begun = begin(origin, Request::from_parts(head, ()), ended);
+    let Begun { response, stream, place, kept } =
+        within(limit, None, begun).await.map_err(Failed::unknown)??;
     // Sends while the answer is awaited, and after it began (gRPC); its end, early or not, ends the sending.
     let sending = (!ended).then(|| {
         let pace = PaceSettings { stall: limit, rate: 0, ..PaceSettings::default() };
         tokio::spawn(send2::send(stream, body, pace)).abort_handle()
     });
     let sending = Sending { task: sending, _place: place };
-    match within(limit, sent.as_ref(), response).await? {
+    match within(limit, sent.as_ref(), response).await.map_err(Failed::unknown)? {
         Ok(response) => {
             let (head, body) = response.into_parts();
-            Ok(Reply { head, body: ReplyBody::http2(body, sending, origin) })
+            Ok(Reply { head, body: ReplyBody::http2(body, sending, Arc::clone(origin)) })
         }
-        Err(error) => Err(blame(sent, of_h2(error))),
+        Err(error) => Err(Failed::of_h2(error, kept, sent)),
     }
 }
 
@@ -111,32 +168,63 @@ impl Drop for Place {
     }
 }
 
+/// The connection, if one stands, and how the last dial failed, if it did.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    sender: Option<SendRequest<Bytes>>,
+    failed: Option<(Instant, OriginErrorKind)>,
+}
+
+/// Said to those that waited for a dial that failed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the dial that others wait for as well failed")]
+struct DialShared;
+
+/// A stream that has begun.
+struct Begun {
+    response: ResponseFuture,
+    stream: SendStream<Bytes>,
+    place: Place,
+    /// Did its connection stand before?
+    kept: bool,
+}
+
 /// Begins a stream when the peer has room for it; they take turns.
-async fn begin(
-    origin: &Arc<Origin>,
-    head: Request<()>,
-    ended: bool,
-) -> Result<(ResponseFuture, SendStream<Bytes>, Place), OriginError> {
+async fn begin(origin: &Arc<Origin>, head: Request<()>, ended: bool) -> Result<Begun, Failed> {
+    let asked = Instant::now();
     let mut standing = origin.http2.lock().await;
-    let kept = match &*standing {
+    let ready = match &standing.sender {
         Some(sender) => sender.clone().ready().await.ok(),
         None => None,
     };
-    let sender = match kept {
+    let kept = ready.is_some();
+    let sender = match ready {
         Some(sender) => sender,
         None => {
+            // Whoever waited while a dial failed has its answer; or they would fail one after the other.
+            if let Some((_, kind)) = standing.failed.filter(|(at, _)| *at >= asked) {
+                return Err(Failed::unknown(OriginError::new(kind, DialShared)));
+            }
             origin.counts.dials.fetch_add(1, Relaxed);
-            let opened = open(origin).await.inspect_err(|_| {
-                origin.counts.dials_failed.fetch_add(1, Relaxed);
-            })?;
-            *standing = Some(opened.clone());
-            opened
+            match open(origin).await {
+                Ok(opened) => {
+                    standing.sender = Some(opened.clone());
+                    opened
+                }
+                Err(error) => {
+                    origin.counts.dials_failed.fetch_add(1, Relaxed);
+                    standing.failed = Some((Instant::now(), error.kind()));
+                    return Err(Failed::unknown(error));
+                }
+            }
         }
     };
+    // What fails from here on fails before anything was written.
+    let unsent = |error| Failed { error: of_h2(error), trace: Trace::None };
     let place = Place::take(&origin.streams, || sender.current_max_send_streams()).await;
-    let mut sender = sender.ready().await.map_err(of_h2)?;
-    let (response, stream) = sender.send_request(head, ended).map_err(of_h2)?;
-    Ok((response, stream, place))
+    let mut sender = sender.ready().await.map_err(unsent)?;
+    let (response, stream) = sender.send_request(head, ended).map_err(unsent)?;
+    Ok(Begun { response, stream, place, kept })
 }
 
 async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Bytes>, OriginError> {

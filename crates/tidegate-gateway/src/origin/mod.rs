@@ -8,6 +8,7 @@
 //! | `pool` | [`Origin`]: connections that are kept |
 //! | `exchange` | [`Exchange`]: a request on its way, whose client may leave |
 //! | `http1`, `http2` | the same over either protocol |
+//! | `repeat` | what may be sent twice |
 //! | `request_body` | [`RequestBody`]: what was buffered already, then the rest |
 //! | `sent` | how the sending of that goes |
 //! | `reply` | [`Reply`] and [`ReplyBody`] |
@@ -20,6 +21,7 @@ mod exchange;
 mod http1;
 mod http2;
 mod pool;
+mod repeat;
 mod reply;
 mod request_body;
 mod sent;

@@ -5,8 +5,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use h2::client::SendRequest;
 use http::Request;
 use tokio::time::Instant;
 
@@ -14,7 +12,7 @@ use crate::tls::TlsError;
 
 use super::dial::Dialer;
 use super::http1::Kept;
-use super::http2::Streams;
+use super::http2::{Standing, Streams};
 use super::{Exchange, OriginAddress, OriginSettings, RequestBody};
 
 /// The service behind, and the connections to it.
@@ -27,7 +25,7 @@ pub struct Origin {
     pub(super) counts: Counts,
     idle: Mutex<VecDeque<(Instant, Kept)>>,
     /// The HTTP/2 connection, if one stands.
-    pub(super) http2: tokio::sync::Mutex<Option<SendRequest<Bytes>>>,
+    pub(super) http2: tokio::sync::Mutex<Standing>,
     pub(super) streams: Arc<Streams>,
 }
 
@@ -52,7 +50,7 @@ pub struct OriginFacts {
     pub dials: u64,
     /// Those that did not come to stand.
     pub dials_failed: u64,
-    /// Requests that met a dead kept connection and were sent again on another.
+    /// Requests that were sent again: they met a dead kept connection, or an HTTP/2 origin did not process them.
     pub repeats: u64,
 }
 
@@ -67,7 +65,7 @@ impl Origin {
             settings,
             counts: Counts::default(),
             idle: Mutex::new(VecDeque::new()),
-            http2: tokio::sync::Mutex::new(None),
+            http2: tokio::sync::Mutex::default(),
             streams: Arc::default(),
         }))
     }
@@ -85,7 +83,8 @@ impl Origin {
     }
 
     /// Sends a request. A request that met a dead kept connection is sent once more where that is safe: when it
-    /// was not written, or when its method is idempotent and its whole body is here (RFC 9110 §9.2.2).
+    /// was not written, or when its method is idempotent and its whole body is here (RFC 9110 §9.2.2). So is one
+    /// that an HTTP/2 origin says it has not processed (RFC 9113 §8.7), whatever its method.
     pub fn send(self: &Arc<Self>, request: Request<RequestBody>) -> Exchange {
         Exchange::start(Arc::clone(self), request)
     }

@@ -32,3 +32,24 @@ impl Default for OriginSettings {
         }
     }
 }
+
+/// A silent origin is not declared gone earlier, however short its answers may take: a few lost packets and their
+/// repetitions take that long.
+const LEAST_SILENCE: Duration = Duration::from_secs(10);
+
+impl OriginSettings {
+    /// An origin whose machine acknowledges nothing for so long is gone (`TCP_USER_TIMEOUT`, Linux): half of
+    /// [`head_timeout`](Self::head_timeout), so that a request may still be repeated elsewhere in its time, and 10 s
+    /// at least. Not shorter, because an origin that takes no byte of an upload for so long counts as gone too.
+    #[must_use]
+    pub fn gone_after(&self) -> Duration {
+        (self.head_timeout / 2).max(LEAST_SILENCE)
+    }
+
+    /// A connection without a byte is probed after so long (keepalive): half of
+    /// [`gone_after`](Self::gone_after), which leaves time for three probes.
+    #[must_use]
+    pub fn probe_after(&self) -> Duration {
+        self.gone_after() / 2
+    }
+}

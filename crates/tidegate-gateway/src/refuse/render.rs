@@ -144,8 +144,9 @@ fn with_type(body: Bytes, kind: &'static str) -> Response<Bytes> {
     response
 }
 
+/// Whole milliseconds, rounded up: a moment that is to come is never said to be now.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 fn seconds_up(duration: Duration) -> u64 {
@@ -172,6 +173,17 @@ mod tests {
         );
         let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!((&problem["reason"], &problem["retry_after_ms"]), (&"wait_too_long".into(), &1234.into()));
+    }
+
+    #[test]
+    fn a_moment_is_never_now() {
+        let mut soon = refusal();
+        soon.retry_after = Some(Duration::from_micros(50));
+        let response = soon.render(Audience::Program);
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let problem: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(problem["retry_after_ms"], 1);
+        assert_eq!(soon.render(Audience::Grpc).headers()["grpc-retry-pushback-ms"], "1");
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{sleep, timeout};
 
 use crate::script::Script;
 use crate::stand::{Stand, eventually, get, post};
+use crate::wire::Wire;
 use crate::wire2::{Wire2, get2, post2};
 
 #[tokio::test]
@@ -50,8 +53,41 @@ async fn who_leaves_while_its_body_is_read_ahead_needs_nothing_any_more() {
     eventually("it is read", || stand.metric("tidegate_queue_bytes") == 10.0).await;
     drop(both);
     eventually("it has left", || stand.metric("tidegate_queue_bytes") == 0.0).await;
-    assert_eq!(stand.metric("tidegate_clients_left_total{stage=\"reading\"}"), 1.0);
+    assert_eq!(stand.metric("tidegate_clients_left_total{stage=\"reading\"}"), 2.0);
     assert_eq!(stand.origin.count(), 0);
+    stand.is_whole(1).await;
+}
+
+/// Whoever sees the end first, the body's reader or the connection's watch: it has left, and was not wrong.
+#[tokio::test]
+async fn who_leaves_in_the_middle_of_its_body_is_not_malformed() {
+    let stand = Stand::new("limit = 1").await;
+    let left = |stage: &str| stand.metric(&format!("tidegate_clients_left_total{{stage=\"{stage}\"}}"));
+    let read_ahead = "Content-Length: 10\r\n\r\nhalf";
+    let at_the_origin = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    for round in 0..60 {
+        let (framing, stage) =
+            if round % 2 == 0 { (read_ahead, "reading") } else { (at_the_origin, "origin") };
+        let before = left(stage);
+        let mut wire = stand.connect().await;
+        wire.send(format!("POST /gone HTTP/1.1\r\nHost: a\r\n{framing}")).await;
+        let begun = || stand.metric("tidegate_queue_bytes") == 10.0 || stand.origin.now() == 1;
+        eventually("its body is read", begun).await;
+        match round % 6 {
+            0 | 1 => drop(wire),
+            2 | 3 => {
+                SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).unwrap();
+                drop(wire);
+            }
+            _ => {
+                wire.stream.shutdown().await.unwrap();
+                wire.rest().await;
+            }
+        }
+        eventually("it has left", || left(stage) == before + 1.0 && stand.in_flight() == 0).await;
+        eventually("the origin has nobody", || stand.origin.now() == 0).await;
+    }
+    assert_eq!(stand.metric("tidegate_refused_total{reason=\"malformed\"}"), 0.0);
     stand.is_whole(1).await;
 }
 
@@ -169,4 +205,50 @@ async fn a_client_that_leaves_in_its_answer_closes_the_origins_connection() {
         let left = stand.metric("tidegate_clients_left_total{stage=\"answering\"}");
         assert_eq!(left, f64::from(protocol));
     }
+}
+
+/// Sends until nobody takes any more: the kernels' buffers on both sides are full.
+async fn fill(wire: &mut Wire) -> usize {
+    let chunk = [b'x'; 16 * 1024];
+    let mut sent = 0;
+    // Silence for so long says that the window is closed.
+    while let Ok(Ok(some)) = timeout(Duration::from_millis(200), wire.stream.write(&chunk)).await {
+        sent += some;
+    }
+    sent
+}
+
+#[tokio::test]
+async fn a_reset_is_noticed_behind_a_full_window() {
+    let stand = Stand::new("limit = 1").await;
+    let mut first = stand.connect().await;
+    first.send(get("/hold")).await;
+    eventually("the place is taken", || stand.origin.now() == 1).await;
+    for framing in ["Content-Length: 100000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n5F5E100\r\n"] {
+        let mut wire = stand.connect().await;
+        wire.send(format!("POST /gone HTTP/1.1\r\nHost: a\r\n{framing}")).await;
+        assert!(fill(&mut wire).await > 64 * 1024);
+        eventually("it waits", || stand.waiting() == 1).await;
+        SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(wire);
+        eventually("it has left", || stand.waiting() == 0).await;
+    }
+    assert_eq!(stand.metric("tidegate_clients_left_total{stage=\"waiting\"}"), 2.0);
+    assert_eq!(stand.metric("tidegate_expired_total"), 0.0);
+    stand.origin.release(1);
+    assert_eq!(first.answer().await.status, 200);
+    stand.is_whole(1).await;
+    // The same at the origin, which does not read.
+    let script = Script::start().await;
+    let stand = Stand::facing(&script, "limit = 1").await;
+    let mut wire = stand.connect().await;
+    wire.send("POST /gone HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5F5E100\r\n").await;
+    let mut origin = script.accept().await;
+    origin.request_head().await;
+    fill(&mut wire).await;
+    SockRef::from(&wire.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(wire);
+    eventually("it has left", || stand.metric("tidegate_clients_left_total{stage=\"origin\"}") == 1.0).await;
+    drop(origin);
+    eventually("the permit is back", || stand.in_flight() == 0).await;
 }

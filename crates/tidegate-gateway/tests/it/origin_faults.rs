@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidegate_gateway::origin::OriginSettings;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -139,6 +140,48 @@ async fn an_origin_that_is_killed_under_load_gives_502_and_works_again_when_it_r
         assert_eq!(client.answer().await.status, 200);
     }
     assert!(again.peak() <= 3);
+}
+
+/// Nothing stands between a return and the first request but the dial that has begun: no breaker, no back-off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_any_number_of_failures_the_first_request_finds_the_origin_again() {
+    assert!(OriginSettings::default().connect_timeout <= Duration::from_secs(2), "the longest dial");
+    let stand = Stand::new("").await;
+    let address = stand.origin.address;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = stand.connect().await;
+        client.send(get("/hold")).await;
+        clients.push(client);
+    }
+    eventually("they are there", || stand.origin.now() == 4).await;
+    stand.origin.fall();
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status, 502);
+    }
+    for _ in 0..200 {
+        let answer = stand.get("/").await;
+        assert_eq!((answer.status, answer.reason().as_str()), (502, "origin_down"));
+    }
+    eventually("no permit is lost", || stand.in_flight() == 0).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(address).unwrap();
+    let again = Origin::on(socket.listen(64).unwrap());
+    for _ in 0..50 {
+        assert_eq!(stand.get("/hello").await.status, 200);
+    }
+    assert_eq!((again.count(), stand.waiting()), (50, 0));
+}
+
+#[test]
+fn the_documents_say_when_a_silent_origin_is_gone() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/defaults.md")).unwrap();
+    let settings = OriginSettings::default();
+    let (probed, gone) = (settings.probe_after().as_secs(), settings.gone_after().as_secs());
+    let row = format!("| silent connection to the origin | probed after {probed} s, gone after {gone} s |");
+    assert!(text.contains(&row), "docs/defaults.md: no {row}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tidegate_control::limit::LimitAlgorithm;
 use tidegate_control::queue::{ClassQueue, Criticality, Entry, Place};
@@ -274,8 +275,12 @@ impl Desk {
     /// The refusal of a ticket whose time is over.
     pub(super) fn expired(&mut self, shared: &Shared, seat: &Seat) -> Refused {
         shared.counts.expired.fetch_add(1, Relaxed);
-        self.outlook.gave_up(seat.predicted, self.now.saturating_sub(seat.since));
-        self.refusal(shared, Reason::Expired, seat.class, None)
+        let waited = self.now.saturating_sub(seat.since);
+        self.outlook.gave_up(seat.predicted, waited);
+        let mut refused = self.refusal(shared, Reason::Expired, seat.class, None);
+        // The pace that was measured has not held for it: coming back sooner than it waited in vain helps nobody.
+        refused.retry_after = refused.retry_after.map(|after| after + Duration::from_nanos(waited));
+        refused
     }
 
     /// Refuses, with a return slot of the caller's own.
@@ -288,7 +293,9 @@ impl Desk {
     ) -> Refused {
         shared.counts.refuse(reason);
         self.learn_pace(shared);
-        let expected = wait.map_or(0, |wait| nanos(wait.expected));
+        // Whoever comes back finds those that wait now before it, whether or not they were the reason.
+        let ahead = || self.outlook.predict(self.queue.ahead_of(class).saturating_add(1));
+        let expected = nanos(wait.unwrap_or_else(ahead).expected);
         let slot = self.outlook.slot(self.now, class, expected, shared.limit());
         Refused {
             reason,

@@ -137,6 +137,39 @@ async fn the_refused_get_moments_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waited_in_vain_need_not_come_back_sooner() {
+    let limiter = limiter(1, 20);
+    let mut held = limiter.try_acquire(1).unwrap();
+    // Ten thousand a second, and then nothing any more.
+    for _ in 0..1000 {
+        let next = ticket(&limiter, 1);
+        tokio::time::advance(Duration::from_micros(100)).await;
+        held.success();
+        held = claim(next);
+    }
+    let patience = Duration::from_millis(500);
+    let waiting: Vec<_> = (0..20).map(|_| limiter.enqueue(Demand::ONE.max_wait(patience)).unwrap()).collect();
+    tokio::time::advance(patience).await;
+    limiter.tick();
+    let mut moments: Vec<_> = waiting
+        .into_iter()
+        .map(|admission| match admission {
+            Admission::Waiting(ticket) => match ticket.try_claim() {
+                Err(TryClaimError::Refused(refused)) => refused,
+                other => panic!("{other:?}"),
+            },
+            Admission::Admitted(_) => panic!("the unit is held"),
+        })
+        .map(|refused| (refused.reason(), refused.retry_after().unwrap()))
+        .collect();
+    assert!(moments.iter().all(|(why, after)| *why == Reason::Expired && *after > patience), "{moments:?}");
+    moments.sort_by_key(|(_, after)| *after);
+    moments.dedup();
+    assert_eq!(moments.len(), 20, "and each at a moment of its own");
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_long_queue_refuses_at_the_door() {
     let limiter = limiter(1, 1000);
     let mut held = limiter.try_acquire(1).unwrap();

@@ -289,6 +289,12 @@ impl Single {
         self.falling = falling.clamp(0.0, 4.0);
         if self.falling > CONVINCED && (self.floor.inflation() > CROWDED || self.falling > CERTAIN) {
             self.falling = CONVINCED / 2.0;
+            if self.floor.inflation() > INFLATED {
+                self.estimate = point.concurrency;
+                self.width = self.jump();
+                self.previous = Some(point);
+                return self.enter(at, Phase::Down);
+            }
             self.estimate *= HASTE;
         }
         if self.score > CONVINCED {

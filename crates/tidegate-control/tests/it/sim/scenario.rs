@@ -124,6 +124,22 @@ pub(super) fn all() -> Vec<Scenario> {
             ..COLD
         },
         Scenario {
+            name: "crowd 2x, after three hiccups",
+            slowest: 160.0,
+            workers: &[
+                (0.0, 10.0),
+                (8.0, 3.0),
+                (8.4, 10.0),
+                (12.0, 3.0),
+                (12.4, 10.0),
+                (16.0, 3.0),
+                (16.4, 10.0),
+            ],
+            load: &[(0.0, 2.0)],
+            window: (17.0, 37.0),
+            ..CROWD
+        },
+        Scenario {
             name: "capacity halves",
             workers: &[(0.0, 16.0), (10.0, 8.0)],
             work: Work::Lognormal(0.010),
