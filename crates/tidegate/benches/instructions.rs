@@ -1,19 +1,21 @@
 //! Instructions per operation, counted by valgrind's callgrind: steady on a busy machine.
 //!
-//! `cargo bench -p tidegate --bench instructions` runs this program again under valgrind, once with N and once
-//! with 2N rounds of each operation; the difference divided by N is the cost of one, without start and end. The
-//! cost of the empty loop is taken off. Exits with 1 if a bar is missed, with 0 if valgrind is not installed.
+//! `cargo bench -p tidegate --bench instructions`. The cost of the empty loop is taken off. Exits with 1 if a bar is
+//! missed, with 0 if valgrind is not installed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a program of its own: it may stop where it stands
 
+mod count;
+
 use std::hint::black_box;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use tidegate::limit::Fixed;
 use tidegate::{Demand, Limiter};
 use tokio::sync::Semaphore;
 
-const ROUNDS: u64 = 20_000;
+use count::{asked, available, per_operation, repeat};
+
 /// `try_acquire` and drop, as a multiple of the semaphore's.
 const TAKE_BAR: f64 = 1.3;
 /// `readiness` in the ready case.
@@ -36,40 +38,12 @@ fn run(case: &str, rounds: u64) {
     }
 }
 
-#[inline(never)]
-fn repeat(rounds: u64, mut operation: impl FnMut()) {
-    for round in 0..rounds {
-        black_box(round);
-        operation();
-    }
-}
-
-/// Instructions of a whole run.
-fn count(case: &str, rounds: u64) -> u64 {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["count", case, &rounds.to_string()])
-        .output()
-        .expect("valgrind starts");
-    let report = String::from_utf8_lossy(&output.stderr).into_owned();
-    let line = report.lines().find(|line| line.contains("Collected")).unwrap_or_else(|| panic!("{report}"));
-    let digits: String = line.rsplit(':').next().unwrap_or("").chars().filter(char::is_ascii_digit).collect();
-    digits.parse().expect("a number of instructions")
-}
-
-fn per_operation(case: &str) -> f64 {
-    (count(case, 2 * ROUNDS) - count(case, ROUNDS)) as f64 / ROUNDS as f64
-}
-
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    if let [_, "count", case, rounds] = arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        run(case, rounds.parse().expect("a number of rounds"));
+    if let Some((case, rounds)) = asked() {
+        run(&case, rounds);
         return ExitCode::SUCCESS;
     }
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        println!("valgrind is not installed: nothing counted (apt-get install valgrind)");
+    if !available() {
         return ExitCode::SUCCESS;
     }
     let empty = per_operation("empty");

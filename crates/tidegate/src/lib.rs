@@ -22,14 +22,20 @@
 //! | `demand` | [`Demand`]: what is asked for |
 //! | `readiness` | [`Readiness`]: an answer, not a promise |
 //! | `refused` | [`Refused`] and [`Reason`]: why not, and when to come back |
+//! | `tower` | layers for tower services (feature `tower`) |
+//! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
 //! | `clock` | the one place that reads a clock |
 
 mod clock;
 mod demand;
+#[cfg(feature = "http")]
+pub mod http;
 mod limiter;
 mod readiness;
 mod refused;
 mod sync;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use demand::Demand;
 pub use limiter::{

@@ -96,6 +96,23 @@ pub trait AskReady {
     }
 }
 
+/// Whatever leads to something that can be asked can be asked.
+macro_rules! asks_through {
+    ($($pointer:ty),*) => { $(
+        impl<T: AskReady + ?Sized> AskReady for $pointer {
+            fn readiness(&self) -> Readiness {
+                (**self).readiness()
+            }
+
+            fn readiness_for(&self, demand: &Demand) -> Readiness {
+                (**self).readiness_for(demand)
+            }
+        }
+    )* };
+}
+
+asks_through!(&T, Box<T>, std::sync::Arc<T>);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -202,6 +202,7 @@ impl Limiter {
     /// **When full:** [`QueueFull`](crate::Reason::QueueFull) when there is no place,
     /// [`WaitTooLong`](crate::Reason::WaitTooLong) or [`Deadline`](crate::Reason::Deadline) when the wait would
     /// take too long; while draining: [`Draining`](crate::Reason::Draining).
+    #[inline]
     pub fn enqueue(&self, demand: impl Into<Demand>) -> Result<Admission, Refused> {
         let demand = demand.into();
         if let Some(permit) = self.admit_at_once(&demand) {

@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod adaptive;
+#[cfg(feature = "http")]
+mod http;
 mod limiter;
 mod model;
 mod stress;
+#[cfg(feature = "tower")]
+mod tower;
 mod wait;

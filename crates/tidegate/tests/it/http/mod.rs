@@ -1,0 +1,11 @@
+//! Answers, bodies and deadlines in HTTP's own types.
+//!
+//! | File | What it shows |
+//! |---|---|
+//! | `body` | a permit that is held until the body's end |
+//! | `frames` | a body whose frames come one by one |
+//! | `stack` | layers together, in axum's router and behind hyper's server |
+
+mod body;
+mod frames;
+mod stack;

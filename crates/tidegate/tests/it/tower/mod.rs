@@ -1,0 +1,17 @@
+//! Layers for tower services.
+//!
+//! | File | What it shows |
+//! |---|---|
+//! | `limit` | what `Limit` does |
+//! | `matrix` | our layers with those of others, under random cancels |
+//! | `reserve` | what `Reserve` does |
+//! | `allocations` | that admission allocates nothing |
+//! | `defects` | what other crates do wrong, shown on them, and that it is not so here |
+//! | `work` | services that last as long as a test wants them to |
+
+mod allocations;
+mod defects;
+mod limit;
+mod matrix;
+mod reserve;
+mod work;
