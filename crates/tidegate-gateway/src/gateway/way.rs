@@ -29,6 +29,13 @@ use super::in_flight::{InFlight, of_status};
 use super::record::Record;
 use super::stop::Stop;
 
+/// A request as it came.
+struct Heard {
+    head: request::Parts,
+    fields: Fields,
+    body: ClientBody,
+}
+
 /// What a request became at the origin.
 struct Passed {
     head: response::Parts,
@@ -57,7 +64,8 @@ pub(super) async fn go(
     if let Some(deadline) = left.and_then(|left| Instant::now().checked_add(left)) {
         demand = demand.deadline(deadline);
     }
-    match pass(&gateway, head, fields, body, &client, demand, kind, &mut record).await {
+    let heard = Heard { head, fields, body };
+    match pass(&gateway, heard, &client, demand, kind, &mut record).await {
         Ok(Passed { head, body, permit, stream, outcome, may_stream }) => {
             let status = head.status;
             gateway.metrics.response(status);
@@ -78,9 +86,7 @@ pub(super) async fn go(
 
 async fn pass(
     gateway: &Arc<Gateway>,
-    mut head: request::Parts,
-    fields: Fields,
-    mut body: ClientBody,
+    Heard { mut head, fields, mut body }: Heard,
     client: &Arc<Client>,
     demand: Demand,
     kind: u8,
