@@ -49,7 +49,7 @@ pub use tidegate_control::limit::{Explanation, LimitAlgorithm};
 pub use tidegate_control::queue::Criticality;
 pub use tidegate_control::sample::{Outcome, Sample, View};
 
-/// The README's example is compiled with the documentation tests.
-#[cfg(doctest)]
+/// The README's examples are compiled with the documentation tests.
+#[cfg(all(doctest, feature = "http"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

@@ -111,7 +111,7 @@ impl Door {
             drain
         };
         self.ticked = now;
-        let load = if self.filled > 0.0 { self.arriving / self.draining.max(self.leaving) } else { 1.0 };
+        let load = self.load().unwrap_or(1.0);
         let service = limit / drain * SECOND; // Little's law
         let places = if searching { SEARCHING } else { places(load, limit / self.weight) };
         let mut budget = (places * self.weight / drain * SECOND).max(SHORTEST).max(OF_SERVICE * service);
@@ -126,6 +126,13 @@ impl Door {
     #[must_use]
     pub fn budget(&self) -> u64 {
         self.budget
+    }
+
+    /// What arrives as a share of what can be served; `None` before both were measured.
+    #[must_use]
+    pub fn load(&self) -> Option<f64> {
+        let served = self.draining.max(self.leaving);
+        (self.filled > 0.0 && self.draining > 0.0).then(|| self.arriving / served)
     }
 
     /// Brings the rates up to date after `elapsed` nanoseconds.

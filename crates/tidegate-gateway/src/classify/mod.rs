@@ -4,9 +4,8 @@
 //! itself may lower its place (a prefetch, a low priority) but never raise it: a header costs nothing.
 
 mod criticality;
-mod deadline;
 mod kind;
 
 pub use criticality::criticality_of;
-pub use deadline::time_left;
 pub use kind::kind_of;
+pub use tidegate::http::time_left;

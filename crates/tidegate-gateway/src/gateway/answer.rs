@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::body::BoxError;
 use crate::origin::ReplyBody;
 
 use super::record::Record;
+use super::unread::{Unread, Watched};
 
 /// A gRPC answer that goes on for longer than this is a stream, and leaves the limiter: a call is done within it,
 /// or is long enough that its rate says nothing about the origin's load.
@@ -37,6 +39,9 @@ pub(super) struct Relay {
     pub(super) body: Option<ReplyBody>,
     /// Goes back at the origin's end.
     pub(super) permit: Option<Permit>,
+    /// Holds the permit while the client might not read.
+    pub(super) watched: Option<Watched>,
+    pub(super) unread: Arc<Unread>,
     pub(super) outcome: Outcome,
     /// Held by an endless answer in the permit's place.
     pub(super) stream: Option<Permit>,
@@ -51,11 +56,14 @@ impl Answer {
         Self(Inner::Whole(Some(body).filter(|body| !body.is_empty())))
     }
 
-    /// Relays; settles at once if there is no byte to come.
-    pub(super) fn relay(mut relay: Relay) -> Self {
+    /// Relays; settles at once if there is no byte to come. `shy` says that the client may not even take the first.
+    pub(super) fn relay(mut relay: Relay, shy: bool) -> Self {
         if relay.body.as_ref().is_none_or(Body::is_end_stream) {
             relay.settle();
             return Self::whole(Bytes::new());
+        }
+        if shy {
+            relay.watch();
         }
         Self(Inner::Relay(Box::new(relay)))
     }
@@ -67,9 +75,22 @@ pub(super) fn stream_watch(streams: &Limiter) -> (Pin<Box<Sleep>>, Limiter) {
 }
 
 impl Relay {
+    /// From now on it counts as a stream if the client does not read.
+    pub(super) fn watch(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.watched = Some(self.unread.watch(permit));
+        }
+    }
+
+    /// The permit, unless it went back already.
+    fn take_permit(&mut self) -> Option<Permit> {
+        let watched = self.watched.take();
+        self.permit.take().or_else(|| watched?.take())
+    }
+
     /// The origin's end has been read.
     fn settle(&mut self) {
-        if let Some(mut permit) = self.permit.take() {
+        if let Some(mut permit) = self.take_permit() {
             if !self.record.served() {
                 permit.late();
             }
@@ -81,7 +102,7 @@ impl Relay {
 
     /// The origin broke off.
     fn broke(&mut self) {
-        if let Some(permit) = self.permit.take() {
+        if let Some(permit) = self.take_permit() {
             permit.overload();
         }
         self.record.finish(self.status, Some(Reason::OriginDown));
@@ -95,7 +116,7 @@ impl Relay {
         // With no place among the streams it keeps its permit, so that it stays counted.
         if let Ok(stream) = streams.try_acquire(1) {
             self.stream = Some(stream);
-            if let Some(permit) = self.permit.take() {
+            if let Some(permit) = self.take_permit() {
                 permit.ignore();
             }
         }
@@ -104,11 +125,17 @@ impl Relay {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        if let Some(watched) = &self.watched {
+            watched.asked();
+        }
         let polled = Pin::new(&mut *body).poll_frame(cx);
         let ended = body.is_end_stream();
         match &polled {
             Poll::Pending => self.poll_becomes_stream(cx),
-            Poll::Ready(Some(Ok(_))) if !ended => {}
+            Poll::Ready(Some(Ok(_))) if !ended => match &self.watched {
+                Some(watched) => watched.given(),
+                None => self.watch(),
+            },
             Poll::Ready(Some(Ok(_)) | None) => self.settle(),
             Poll::Ready(Some(Err(_))) => self.broke(),
         }
@@ -120,7 +147,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         // The client left. First the connection closes, then the permit goes back.
         self.body = None;
-        if let Some(mut permit) = self.permit.take() {
+        if let Some(mut permit) = self.take_permit() {
             permit.late();
         }
     }

@@ -22,12 +22,15 @@ use crate::relay::headers::ToOrigin;
 
 use super::answer::Answer;
 use super::settings::{GatewaySettings, LimitChoice};
+use super::unread::Unread;
 use super::way;
 
 /// How often the limiter hears that time goes by; its algorithms expect 10 ms or so.
 const TICK: Duration = Duration::from_millis(10);
 /// Idle connections to the origin are looked over once in so many ticks: every second.
 const SWEEP: u64 = 100;
+/// … and the answers that may lie unread every 250 ms.
+const LOOK: u64 = 25;
 
 /// Stands before one origin.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ pub struct Gateway {
     pub(super) limiter: Limiter,
     pub(super) bypass: Limiter,
     pub(super) streams: Limiter,
+    pub(super) unread: Arc<Unread>,
     pub(super) origin: Arc<Origin>,
     pub(super) to_origin: ToOrigin,
     pub(super) settings: GatewaySettings,
@@ -89,6 +93,7 @@ impl Gateway {
                 limiter,
                 bypass,
                 streams,
+                unread: Arc::default(),
                 origin,
                 to_origin,
                 settings,
@@ -232,6 +237,9 @@ async fn tick(gateway: Weak<Gateway>) {
         let Some(gateway) = gateway.upgrade() else { return };
         gateway.limiter.tick();
         count += 1;
+        if count % LOOK == 0 {
+            gateway.unread.look(&gateway.streams);
+        }
         if count % SWEEP == 0 {
             gateway.origin.sweep();
         }

@@ -9,6 +9,7 @@
 //! | `ahead` | the part of a body that is read before the door |
 //! | `stop` | why a request gets no answer of the origin |
 //! | `in_flight` | a request at the origin, whose client may leave |
+//! | `unread` | answers that their clients do not read, which leave the limiter |
 //! | `answer` | [`Answer`]: the body that is relayed, and when its permit goes back |
 
 mod ahead;
@@ -18,6 +19,7 @@ mod in_flight;
 mod record;
 mod settings;
 mod stop;
+mod unread;
 mod way;
 
 pub use answer::Answer;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::body::{BoxError, ClientBody};
 use crate::classify::{criticality_of, kind_of, time_left};
-use crate::listen::Client;
+use crate::listen::{Client, Protocol};
 use crate::observe::Stage;
 use crate::origin::{OriginErrorKind, ReplyBody, RequestBody};
 use crate::refuse::{Audience, Refusal, is_grpc};
@@ -72,8 +72,11 @@ pub(super) async fn go(
             record.enters(Stage::Answering);
             let becomes_stream = may_stream.then(|| stream_watch(&gateway.streams));
             let body = Some(body);
-            let relay = Relay { body, permit, outcome, stream, becomes_stream, record, status };
-            Response::from_parts(head, Answer::relay(relay))
+            let (unread, watched) = (Arc::clone(&gateway.unread), None);
+            let relay =
+                Relay { body, permit, watched, unread, outcome, stream, becomes_stream, record, status };
+            // HTTP/1 asks for the first bytes at once; HTTP/2 only if the client gives credit.
+            Response::from_parts(head, Answer::relay(relay, client.protocol == Protocol::Http2))
         }
         Err(Stop::Refused(refusal)) => {
             record.finish(refusal.status, Some(refusal.reason));

@@ -56,7 +56,8 @@ async fn streams_that_are_never_read_hold_up_nobody() {
             crowd.push(client.begin(get2("/big/500000"), true).await);
         }
     }
-    eventually("all are there", || stand.in_flight() == 1000).await;
+    let begun = || stand.in_flight() as f64 + stand.metric("tidegate_streams");
+    eventually("all are there", || begun() == 1000.0).await;
     let mut other = Wire2::connect(stand.address).await;
     for _ in 0..20 {
         assert_eq!(other.get("/hello").await.body, b"hello");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::stand::{Stand, bounded, eventually, get, post};
@@ -105,6 +106,33 @@ async fn a_reader_that_does_not_read_gives_its_permit_back() {
     drop(unread);
     assert_eq!(client.get("/hello").await.head.status, 200, "the connection itself is good");
     stand.is_whole(2).await;
+}
+
+#[tokio::test]
+async fn readers_that_do_not_read_leave_the_limit_to_others() {
+    // Without that the limit would be frozen until the end of time, as far as this test is concerned.
+    let stand = Stand::new("limit = 4\nmax-wait = '1h'\nclient-timeout = '10h'\nstall-timeout = '1h'").await;
+    let (mut wires, mut streams) = (Vec::new(), Vec::new());
+    // No credit at all, not even for the first byte.
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let mut client = Wire2::over(TcpStream::connect(stand.address).await.unwrap(), &builder).await;
+    for _ in 0..4 {
+        let mut wire = stand.connect().await;
+        wire.send(get("/big/100000000")).await;
+        wires.push(wire);
+        streams.push(client.begin(get2("/big/20000"), true).await);
+    }
+    let mut other = Wire2::connect(stand.address).await;
+    for _ in 0..4 {
+        assert_eq!(other.get("/hello").await.body, b"hello");
+        assert_eq!(stand.get("/hello").await.text(), "hello");
+    }
+    eventually("they count as streams", || stand.metric("tidegate_streams") == 8.0).await;
+    assert_eq!(stand.in_flight(), 0);
+    drop((wires, streams, client));
+    eventually("nothing is left of them", || stand.metric("tidegate_streams") == 0.0).await;
+    stand.is_whole(4).await;
 }
 
 #[tokio::test]

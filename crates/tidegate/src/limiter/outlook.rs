@@ -154,8 +154,9 @@ impl Outlook {
             Some(rate) => rate,
             None => limit as f64 * 1e9 / self.service.usual()?.max(1) as f64,
         };
+        let load = self.door.as_ref().and_then(Door::load);
         let random = self.random();
-        let slot = self.slots.give(now, class, rate, wait, random);
+        let slot = self.slots.give(now, class, rate, load, wait, random);
         Some((Duration::from_nanos(slot.after), slot.worth_it))
     }
 
