@@ -22,6 +22,20 @@ const LONGEST_PROBLEM: usize = 16 << 10;
 #[derive(Debug, Deserialize)]
 struct Problem {
     retry_after_ms: Option<u64>,
+    /// Tidegate's word: `false` says that coming back is not likely to help.
+    worth_retrying: Option<bool>,
+}
+
+/// What a refusal says about coming back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Return {
+    /// Nothing.
+    #[default]
+    Unsaid,
+    /// After this time.
+    After(Duration),
+    /// It would not help.
+    Never,
 }
 
 type Connection = SendRequest<Empty<Bytes>>;
@@ -30,8 +44,8 @@ type Connection = SendRequest<Empty<Bytes>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Ok,
-    /// 503 or 429, and when to come back if it said.
-    Refused(Option<Duration>),
+    /// 503 or 429.
+    Refused(Return),
     TimedOut,
     Left,
     Failed,
@@ -110,14 +124,18 @@ impl Client {
     }
 }
 
-/// When a refusal says to come back: `retry_after_ms` of its problem body (RFC 9457), which is the finer, else
-/// `Retry-After` (RFC 9110, section 10.2.3) in seconds or as a date.
-fn come_back(headers: &HeaderMap, problem: &[u8], now: SystemTime) -> Option<Duration> {
-    serde_json::from_slice::<Problem>(problem)
-        .ok()
+/// What a refusal says about coming back: in its problem body (RFC 9457) `worth_retrying` and `retry_after_ms`, which is
+/// the finer moment, else `Retry-After` (RFC 9110, section 10.2.3) in seconds or as a date.
+fn come_back(headers: &HeaderMap, problem: &[u8], now: SystemTime) -> Return {
+    let problem = serde_json::from_slice::<Problem>(problem).ok();
+    if problem.as_ref().is_some_and(|problem| problem.worth_retrying == Some(false)) {
+        return Return::Never;
+    }
+    problem
         .and_then(|problem| problem.retry_after_ms)
         .map(Duration::from_millis)
         .or_else(|| retry_after(headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim(), now))
+        .map_or(Return::Unsaid, Return::After)
 }
 
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
@@ -146,14 +164,22 @@ mod tests {
             headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(retry));
             come_back(&headers, problem.as_bytes(), now)
         };
-        assert_eq!(read("3", ""), Some(Duration::from_secs(3)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT", ""), Some(Duration::from_secs(7)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:49:00 GMT", ""), Some(Duration::ZERO), "it has passed");
-        assert_eq!(read("soon", ""), None);
-        assert_eq!(read("3", r#"{"title":"x","retry_after_ms":2134}"#), Some(Duration::from_millis(2134)));
-        assert_eq!(read("3", r#"{"title":"x"}"#), Some(Duration::from_secs(3)));
-        assert_eq!(read("3", r#"{"retry_after_ms":"#), Some(Duration::from_secs(3)), "cut off");
-        assert_eq!(come_back(&HeaderMap::new(), b"", now), None);
+        assert_eq!(read("3", ""), Return::After(Duration::from_secs(3)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT", ""), Return::After(Duration::from_secs(7)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:00 GMT", ""), Return::After(Duration::ZERO), "it has passed");
+        assert_eq!(read("soon", ""), Return::Unsaid);
+        assert_eq!(
+            read("3", r#"{"title":"x","retry_after_ms":2134}"#),
+            Return::After(Duration::from_millis(2134))
+        );
+        assert_eq!(read("3", r#"{"title":"x"}"#), Return::After(Duration::from_secs(3)));
+        assert_eq!(read("3", r#"{"retry_after_ms":"#), Return::After(Duration::from_secs(3)), "cut off");
+        assert_eq!(come_back(&HeaderMap::new(), b"", now), Return::Unsaid);
+        assert_eq!(read("40", r#"{"retry_after_ms":40000,"worth_retrying":false}"#), Return::Never);
+        assert_eq!(
+            read("3", r#"{"retry_after_ms":2134,"worth_retrying":true}"#),
+            Return::After(Duration::from_millis(2134))
+        );
     }
 
     #[test]

@@ -197,6 +197,7 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::Return;
     use super::*;
 
     #[test]
@@ -207,7 +208,7 @@ mod tests {
             tally.settle(at(2_000 + number), Answer::Ok, at(number), 1);
         }
         tally.settle(at(500), Answer::Left, at(60), 1);
-        tally.settle(at(1_500), Answer::Refused(None), at(1), 2);
+        tally.settle(at(1_500), Answer::Refused(Return::Unsaid), at(1), 2);
         tally.settle(at(1_600), Answer::TimedOut, at(1_000), 1);
         let report = tally.report();
         let [first, second, third] = report.seconds[..] else { panic!("{report:?}") };

@@ -9,7 +9,7 @@ use http::Uri;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::client::{Answer, Client};
+use super::client::{Answer, Client, Return};
 use super::pace;
 use super::plan::{Arrivals, Due};
 use super::report::{Report, Second, Tally};
@@ -71,7 +71,8 @@ pub enum Crowd {
 pub enum Retry {
     /// After [`NAIVE_PAUSE`], whatever the server said.
     Naive,
-    /// When the server said (a minute at most); after [`NAIVE_PAUSE`] where it said nothing.
+    /// When the server said (a minute at most); not at all where it said that this would not help; after
+    /// [`NAIVE_PAUSE`] where it said nothing.
     RetryAfter,
 }
 
@@ -224,7 +225,8 @@ async fn attempt(
             return (answer, attempts);
         }
         sleep(match (answer, settings.retry) {
-            (Answer::Refused(Some(after)), Retry::RetryAfter) => after.min(LONGEST_RETRY_AFTER),
+            (Answer::Refused(Return::Never), Retry::RetryAfter) => return (answer, attempts),
+            (Answer::Refused(Return::After(after)), Retry::RetryAfter) => after.min(LONGEST_RETRY_AFTER),
             _ => NAIVE_PAUSE,
         })
         .await;

@@ -109,8 +109,8 @@ async fn failed_requests_are_retried_as_often_as_told() {
     assert_eq!((report.offered, report.failed, report.attempts), (19, 19, 76));
 }
 
-#[tokio::test]
-async fn refusals_are_told_apart_and_their_moment_is_obeyed() {
+/// A server that says this to everybody.
+async fn parrot(answer: &'static str) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -119,17 +119,37 @@ async fn refusals_are_told_apart_and_their_moment_is_obeyed() {
             tokio::spawn(async move {
                 let mut head = [0; 1024];
                 while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
-                    let answer = b"HTTP/1.1 503 No\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
-                    stream.write_all(answer).await.unwrap();
+                    stream.write_all(answer.as_bytes()).await.unwrap();
                 }
             });
         }
     });
+    address
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart_and_their_moment_is_obeyed() {
+    let address = parrot("HTTP/1.1 503 No\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n").await;
     let settings =
         LoadSettings { crowd: constant("10"), retries: 1, retry: Retry::RetryAfter, ..load(address) };
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.refused, report.attempts), (9, 9, 18));
     assert!(report.refused_ms.p50 >= 1000.0, "waited the second it was told: {report:?}");
+}
+
+#[tokio::test]
+async fn who_is_told_that_it_would_not_help_does_not_come_back() {
+    let address = parrot(
+        "HTTP/1.1 503 No\r\nretry-after: 1\r\ncontent-type: application/problem+json\r\ncontent-length: 24\r\n\r\n\
+         {\"worth_retrying\":false}",
+    )
+    .await;
+    let settings =
+        LoadSettings { crowd: constant("10"), retries: 3, retry: Retry::RetryAfter, ..load(address) };
+    let report = run(settings.clone()).await.unwrap();
+    assert_eq!((report.offered, report.refused, report.attempts), (9, 9, 9));
+    let report = run(LoadSettings { retry: Retry::Naive, ..settings }).await.unwrap();
+    assert_eq!(report.attempts, 36);
 }
 
 #[tokio::test]
