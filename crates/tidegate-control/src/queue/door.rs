@@ -23,7 +23,7 @@ const OF_SERVICE: f64 = 0.25;
 /// share of a service time, so that the next, higher limit finds somebody to admit …
 const WHILE_SEARCHING: f64 = 0.25;
 /// … or so many places. With [`MOST`] and a whole service time, who came in the first second of a crowd waited that
-/// long before an origin whose queue was full already (measured, crowd of ten times the capacity: 305 ms at the 99th
+/// long before an origin whose queue was full already (simulated crowd of ten times the capacity: 163 ms at the 99th
 /// percentile instead of 140).
 const SEARCHING: f64 = 16.0;
 const SECOND: f64 = 1e9;

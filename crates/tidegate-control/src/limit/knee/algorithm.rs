@@ -7,9 +7,9 @@ use super::passive::Passive;
 use super::shared::Shared;
 use super::single::Single;
 
-/// Where the limit starts: few enough for nearly any service, and the slow start soon makes it more. From 16 on, an
-/// origin whose knee is at 10 was given 115 requests before that was noticed, from 8 on 60, and one whose knee is at
-/// 200 loses a tenth of a second by it.
+/// Where the limit starts: few enough for nearly any service, and the slow start soon makes it more. Measured in
+/// simulation against 16: a crowd of ten times what ten workers carry has a 99th percentile of 140 ms instead of 186,
+/// and 200 workers of 100 ms are used to 89 % in their first five seconds instead of 91.
 const START: u64 = 8;
 /// The default ceiling is out of the way: what file descriptors and memory can carry is for the caller to say
 /// ([`Knee::bounds`]).

@@ -121,8 +121,7 @@ impl Single {
     /// A round of the slow start may have ended.
     pub(super) fn after_round(&mut self, at: &View, round: Round) {
         match round {
-            Round::Open => {}
-            Round::Next => {}
+            Round::Open | Round::Next => {}
             Round::Unbound(enough) => {
                 self.estimate = self.estimate.max(enough);
                 self.rest(at);
