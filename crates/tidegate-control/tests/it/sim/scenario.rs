@@ -93,11 +93,12 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "crowd 2x from cold, 30 % leave",
             load: &[(0.0, 2.0)],
+            window: (5.0, 20.0),
             // Nobody can call back what the origin works on when its client leaves.
             least: 0.85,
             leave: (0.3, 0.060),
             wasted: 0.02,
-            ..CROWD
+            ..STEP
         },
         Scenario {
             name: "cold start, knee 400",
