@@ -263,6 +263,24 @@ mod tests {
         assert!(door(5000, 500.0, 12, true).budget() > door(5000, 500.0, 12, false).budget());
     }
 
+    /// The first rates are those of the slow start, which admits more than comes back: taken as the beginning of an
+    /// average they kept the door of a crowd as wide for five seconds as load 1 has it.
+    #[test]
+    fn what_was_first_seen_weighs_no_more_than_the_rest() {
+        let mut door = Door::new();
+        for tick in 1..=100u64 {
+            for _ in 0..10 {
+                door.arrived(tick * 10 * MS, 1);
+            }
+            door.dispatched(tick * 10 * MS, 5);
+            let drain = if tick <= 3 { 8000.0 } else { 500.0 };
+            door.tick(tick * 10 * MS, Some(drain), 12, false);
+        }
+        let load = door.load().unwrap_or(0.0);
+        assert!((1.2..=2.0).contains(&load), "{load}");
+        assert!(door.budget() < 30 * MS, "{}", door.budget());
+    }
+
     #[test]
     fn before_anything_is_known_everybody_may_wait() {
         let mut door = Door::new();
