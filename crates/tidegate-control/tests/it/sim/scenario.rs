@@ -217,12 +217,56 @@ pub(super) fn all() -> Vec<Scenario> {
             ..STEP
         },
         Scenario {
+            name: "4 gates, slow dependency, 1 to 100 ms",
+            // A verdict takes two phases of the common clock, half a second each, and several must agree.
+            least: 0.70,
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            delay: &[(0.0, 0.001), (10.0, 0.100)],
+            load: &[(0.0, 0.8)],
+            gates: 4,
+            window: (10.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            name: "4 gates, slow dependency, 2x",
+            least: 0.85,
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            delay: &[(0.0, 0.001), (10.0, 0.100)],
+            load: &[(0.0, 2.0)],
+            gates: 4,
+            window: (12.0, 42.0),
+            ..STEP
+        },
+        Scenario {
+            name: "4 gates, capacity halves",
+            workers: &[(0.0, 64.0), (10.0, 32.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.9)],
+            gates: 4,
+            window: (12.0, 42.0),
+            ..STEP
+        },
+        Scenario {
             name: "16 gates",
             least: 0.95,
             workers: &[(0.0, 64.0)],
             work: Work::Lognormal(0.010),
             load: &[(0.0, 0.5), (10.0, 2.0)],
             gates: 16,
+            window: (20.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            // Not what the docs ask for: nothing may break all the same.
+            name: "16 gates, no clock",
+            slowest: 600.0,
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            gates: 16,
+            skew: 1.0,
             window: (20.0, 40.0),
             ..STEP
         },
