@@ -26,6 +26,8 @@
 //! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
 //! | `clock` | the one place that reads a clock |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod clock;
 mod demand;
 #[cfg(feature = "http")]
