@@ -30,6 +30,8 @@
 
 mod clock;
 mod demand;
+#[cfg(all(doctest, feature = "http"))]
+mod guide;
 #[cfg(feature = "http")]
 pub mod http;
 mod limiter;
@@ -50,8 +52,3 @@ pub use tidegate_control::limit;
 pub use tidegate_control::limit::{Explanation, LimitAlgorithm};
 pub use tidegate_control::queue::Criticality;
 pub use tidegate_control::sample::{Outcome, Sample, View};
-
-/// The README's examples are compiled with the documentation tests.
-#[cfg(all(doctest, feature = "http"))]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
