@@ -30,8 +30,6 @@
 
 mod clock;
 mod demand;
-#[cfg(all(doctest, feature = "http"))]
-mod guide;
 #[cfg(feature = "http")]
 pub mod http;
 mod limiter;
@@ -52,3 +50,6 @@ pub use tidegate_control::limit;
 pub use tidegate_control::limit::{Explanation, LimitAlgorithm};
 pub use tidegate_control::queue::Criticality;
 pub use tidegate_control::sample::{Outcome, Sample, View};
+
+#[cfg(all(doctest, feature = "http"))]
+mod guide;

@@ -174,11 +174,11 @@ impl Problem {
             .map(|after| after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1))
     }
 
-    /// `grpc-retry-pushback-ms` (gRFC A6): milliseconds, rounded up; −1 says: do not retry.
+    /// `grpc-retry-pushback-ms` (gRFC A6, a signed number of 32 bits): milliseconds, rounded up; −1 says: do not retry.
     #[must_use]
-    pub fn grpc_pushback(&self) -> i64 {
+    pub fn grpc_pushback(&self) -> i32 {
         match self.retry_after {
-            Some(after) if self.worth_retrying => i64::try_from(millis(after)).unwrap_or(i64::MAX),
+            Some(after) if self.worth_retrying => i32::try_from(millis(after)).unwrap_or(i32::MAX),
             _ => -1,
         }
     }
