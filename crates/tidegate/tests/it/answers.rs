@@ -114,7 +114,7 @@ fn whatever_waits_says_what_happens_when_full_and_when_cancelled() {
             continue; // It is not public.
         }
         let said = format!("{doc} {} {module}", of_type.map_or("", String::as_str)).to_lowercase();
-        if !said.contains("when full") || !said.contains("when cancelled") {
+        if !said.contains("when full") || !said.contains("cancel") {
             silent.push(format!("{of}::{name}"));
         }
     }
