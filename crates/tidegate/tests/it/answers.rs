@@ -1,5 +1,5 @@
-//! Whatever waits says what happens when it is full and when it is cancelled: where it is declared, at its type, or in
-//! what its module says of all it holds.
+//! The documents: whatever waits says what happens when it is full and when it is cancelled, where it is declared, at its
+//! type, or in what its module says of all it holds; and the guide's pages are run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,4 +121,17 @@ fn whatever_waits_says_what_happens_when_full_and_when_cancelled() {
     assert!(sources.waits.len() >= 10, "what waits was not found");
     assert!(futures.iter().any(|name| name == "LimitFuture"), "{futures:?}");
     assert!(silent.is_empty(), "these do not say what happens when full and when cancelled: {silent:?}");
+}
+
+#[test]
+fn every_page_of_the_guide_is_run_and_listed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = fs::read_to_string(root.join("src/guide.rs")).unwrap();
+    let guide = root.join("../../docs/guide");
+    let list = fs::read_to_string(guide.join("README.md")).unwrap();
+    let pages = fs::read_dir(&guide).unwrap().map(|page| page.unwrap().file_name().into_string().unwrap());
+    for page in pages.filter(|page| page != "README.md") {
+        assert!(run.contains(&format!("\"docs/guide/{page}\"")), "{page} is not run");
+        assert!(list.contains(&format!("({page})")), "{page} is not in the list");
+    }
 }
