@@ -78,7 +78,8 @@ impl Demand {
     }
 
     /// The longest this caller waits in the queue; at most the queue's own
-    /// [`max_wait`](crate::QueueConfig::max_wait).
+    /// [`max_wait`](crate::QueueConfig::max_wait). When it has passed, the caller is refused as
+    /// [`Expired`](crate::Reason::Expired).
     #[must_use]
     pub fn max_wait(mut self, wait: Duration) -> Self {
         self.max_wait = Some(wait);

@@ -26,6 +26,8 @@
 //! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
 //! | `clock` | the one place that reads a clock |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod clock;
 mod demand;
 #[cfg(feature = "http")]
@@ -49,7 +51,5 @@ pub use tidegate_control::limit::{Explanation, LimitAlgorithm};
 pub use tidegate_control::queue::Criticality;
 pub use tidegate_control::sample::{Outcome, Sample, View};
 
-/// The README's examples are compiled with the documentation tests.
 #[cfg(all(doctest, feature = "http"))]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+mod guide;

@@ -10,11 +10,12 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tidegate::Readiness;
+use tidegate::http::Problem;
 
 use crate::body::{BoxError, ClientBody};
 use crate::gateway::Gateway;
 use crate::listen::{Client, Fault, Serve};
-use crate::refuse::{Audience, Refusal};
+use crate::refuse::Audience;
 
 /// Answers operators, and orchestrators.
 ///
@@ -86,7 +87,7 @@ impl Serve for Admin {
     }
 
     fn refuse(&self, fault: Fault, _: &Client) -> Response<Page> {
-        Refusal::from(fault).render(Audience::Program).map(Page::new)
+        Audience::Program.answer(&Problem::from(fault)).map(Page::new)
     }
 }
 

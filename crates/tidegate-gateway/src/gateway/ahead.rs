@@ -13,11 +13,11 @@ use std::time::Duration;
 use http::StatusCode;
 use http_body::Body;
 use tidegate::Reason;
+use tidegate::http::Problem;
 use tokio::time::timeout;
 
 use crate::body::{ClientBody, TooSlow};
 use crate::origin::RequestBody;
-use crate::refuse::Refusal;
 
 use super::Gateway;
 use super::stop::Stop;
@@ -36,13 +36,13 @@ pub(super) struct Charge {
 
 impl Charge {
     /// Charges `bytes`. **When full**: refused for [`Reason::Memory`].
-    fn new(gateway: &Arc<Gateway>, bytes: u64) -> Result<Self, Refusal> {
+    fn new(gateway: &Arc<Gateway>, bytes: u64) -> Result<Self, Problem> {
         let most = gateway.settings.max_queue_bytes;
         gateway
             .queue_bytes
             .fetch_update(Relaxed, Relaxed, |held| held.checked_add(bytes).filter(|sum| *sum <= most))
             .map_err(|_| {
-                Refusal::new(
+                Problem::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     Reason::Memory,
                     "The gateway's memory for waiting requests is used up.",
@@ -86,6 +86,6 @@ pub(super) async fn read(
     match timeout(WITHIN, reading).await {
         Ok(Ok(())) => Ok((RequestBody::new(ahead, body), charge)),
         Ok(Err(stop)) => Err(stop),
-        Err(_) => Err(Refusal::from(TooSlow::Stalled(WITHIN)).into()),
+        Err(_) => Err(Problem::from(TooSlow::Stalled(WITHIN)).into()),
     }
 }

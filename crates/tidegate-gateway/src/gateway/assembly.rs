@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use prometheus_client::registry::Registry;
+use tidegate::http::Problem;
 use tidegate::limit::Knee;
 use tidegate::{ConfigError, Limiter, QueueConfig, Reason};
 use tokio::time::{MissedTickBehavior, interval};
@@ -17,7 +18,7 @@ use crate::body::ClientBody;
 use crate::listen::{Client, Fault, Serve, Shutdown};
 use crate::observe::{AccessLog, Metrics, Snapshot, Status, Why};
 use crate::origin::{Origin, OriginFacts};
-use crate::refuse::{Audience, Refusal, Spread};
+use crate::refuse::Audience;
 use crate::relay::headers::ToOrigin;
 
 use super::answer::Answer;
@@ -46,7 +47,6 @@ pub struct Gateway {
     pub(super) log: Option<AccessLog>,
     pub(super) shutdown: Shutdown,
     pub(super) queue_bytes: AtomicU64,
-    spread: Spread,
     registry: Registry,
     connections: OnceLock<Limiter>,
 }
@@ -101,7 +101,6 @@ impl Gateway {
                 log,
                 shutdown,
                 queue_bytes: AtomicU64::new(0),
-                spread: Spread::default(),
                 registry,
                 connections: OnceLock::new(),
             }
@@ -198,15 +197,9 @@ impl Gateway {
     }
 
     /// The answer that says a refusal; counts it.
-    pub(super) fn say(&self, refusal: &Refusal, audience: Audience) -> Response<Answer> {
-        self.metrics.refused(refusal.reason);
-        let mut refusal = refusal.clone();
-        if refusal.retry_after.is_none() && refusal.is_for_load() {
-            // Nothing is known of the origin's pace yet.
-            refusal.retry_after = Some(self.spread.next());
-            refusal.worth_retrying = true;
-        }
-        refusal.render(audience).map(|body: Bytes| Answer::whole(body))
+    pub(super) fn say(&self, problem: &Problem, audience: Audience) -> Response<Answer> {
+        self.metrics.refused(problem.reason);
+        audience.answer(problem).map(|body: Bytes| Answer::whole(body))
     }
 }
 
@@ -222,9 +215,9 @@ impl Serve for Gateway {
     }
 
     fn refuse(&self, fault: Fault, client: &Client) -> Response<Answer> {
-        let refusal = Refusal::from(fault);
-        tracing::debug!(peer = %client.peer, detail = refusal.detail, "a head was refused");
-        self.say(&refusal, Audience::Program)
+        let problem = Problem::from(fault);
+        tracing::debug!(peer = %client.peer, detail = problem.detail, "a head was refused");
+        self.say(&problem, Audience::Program)
     }
 }
 

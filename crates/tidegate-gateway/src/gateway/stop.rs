@@ -5,22 +5,22 @@ use std::io;
 
 use http::StatusCode;
 use tidegate::Reason;
+use tidegate::http::Problem;
 
 use crate::body::{BoxError, TooSlow};
-use crate::refuse::Refusal;
 
 /// Why a request gets no answer of the origin.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// It is refused.
-    Refused(Refusal),
+    Refused(Problem),
     /// Its client left in the middle of its body. What is said then is for one that closed only its sending side.
-    Left(Refusal),
+    Left(Problem),
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
     }
 }
 
@@ -31,14 +31,14 @@ impl Stop {
         let mut left = true;
         while let Some(error) = next {
             if let Some(slow) = error.downcast_ref::<TooSlow>() {
-                return Refusal::from(*slow).into();
+                return Problem::from(*slow).into();
             }
             left = left && !breaks_framing(error);
             next = error.source();
         }
         let detail = "The request's body ended before it was complete.";
-        let refusal = Refusal::new(StatusCode::BAD_REQUEST, Reason::Malformed, detail);
-        if left { Self::Left(refusal) } else { Self::Refused(refusal) }
+        let problem = Problem::new(StatusCode::BAD_REQUEST, Reason::Malformed, detail);
+        if left { Self::Left(problem) } else { Self::Refused(problem) }
     }
 }
 

@@ -9,6 +9,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request, response};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
+use tidegate::http::Problem;
 use tidegate::{Admission, Criticality, Demand, Permit, Readiness, Reason};
 use tidegate_control::sample::Outcome;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use crate::classify::{criticality_of, kind_of, time_left};
 use crate::listen::{Client, Protocol};
 use crate::observe::Stage;
 use crate::origin::{OriginErrorKind, ReplyBody, RequestBody};
-use crate::refuse::{Audience, Refusal, is_grpc};
+use crate::refuse::{Audience, is_grpc, no_place_for_a_stream, problem_of};
 use crate::relay::fields::Fields;
 use crate::relay::{headers, tunnel};
 
@@ -78,12 +79,12 @@ pub(super) async fn go(
             // HTTP/1 asks for the first bytes at once; HTTP/2 only if the client gives credit.
             Response::from_parts(head, Answer::relay(relay, client.protocol == Protocol::Http2))
         }
-        Err(Stop::Refused(refusal)) => {
-            record.finish(refusal.status, Some(refusal.reason));
-            gateway.say(&refusal, audience)
+        Err(Stop::Refused(problem)) => {
+            record.finish(problem.status, Some(problem.reason));
+            gateway.say(&problem, audience)
         }
         // The record counts it as it is dropped.
-        Err(Stop::Left(refusal)) => refusal.render(audience).map(Answer::whole),
+        Err(Stop::Left(problem)) => audience.answer(&problem).map(Answer::whole),
     }
 }
 
@@ -97,7 +98,7 @@ async fn pass(
 ) -> Result<Passed, Stop> {
     if head.method == Method::CONNECT {
         let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
-        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail).into());
+        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail).into());
     }
     let grpc = fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers);
     if grpc {
@@ -114,7 +115,7 @@ async fn pass(
     gateway
         .to_origin
         .rewrite(&mut head, client, fields, trusted, client_upgrade.is_some())
-        .map_err(|unfit| Refusal::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
+        .map_err(|unfit| Problem::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
 
     if !gateway.origin.speaks_http2() && !body.is_end_stream() && !sized {
         // Said here, or hyper would send a GET without its body.
@@ -124,7 +125,7 @@ async fn pass(
     let (body, permit) = if bypasses {
         gateway.metrics.bypassed();
         let body = RequestBody::new(Default::default(), body);
-        (body, gateway.bypass.try_acquire(demand).map_err(|refused| Refusal::from(&refused))?)
+        (body, gateway.bypass.try_acquire(demand).map_err(|refused| problem_of(&refused))?)
     } else {
         enter(gateway, body, declared, demand, record).await?
     };
@@ -135,7 +136,7 @@ async fn pass(
         tracing::debug!(%error, "no answer of the origin");
         match error.kind() {
             OriginErrorKind::ClientBody => Stop::of_body(&BoxError::from(error)),
-            _ => Refusal::from(&error).into(),
+            _ => Problem::from(&error).into(),
         }
     })?;
 
@@ -145,12 +146,7 @@ async fn pass(
     let typed = fields.has(Fields::CONTENT_TYPE);
     let endless = (typed && is_endless(&reply.head.headers)) || (grpc && reply.body.still_sending());
     if upgraded || endless {
-        stream = Some(
-            gateway
-                .streams
-                .try_acquire(1)
-                .map_err(|refused| Refusal { reason: Reason::Connections, ..Refusal::from(&refused) })?,
-        );
+        stream = Some(gateway.streams.try_acquire(1).map_err(|refused| no_place_for_a_stream(&refused))?);
         if let Some(permit) = permit.take() {
             permit.ignore();
         }
@@ -162,7 +158,7 @@ async fn pass(
         let origin_upgrade = reply.head.extensions.remove::<OnUpgrade>();
         let (Some(ours), Some(theirs)) = (client_upgrade, origin_upgrade) else {
             let detail = "The service changed the protocol without being asked.";
-            return Err(Refusal::new(StatusCode::BAD_GATEWAY, Reason::OriginDown, detail).into());
+            return Err(Problem::new(StatusCode::BAD_GATEWAY, Reason::OriginDown, detail).into());
         };
         gateway.metrics.upgraded();
         let (gateway, client, stream) = (Arc::clone(gateway), Arc::clone(client), stream.take());
@@ -195,7 +191,7 @@ async fn enter(
                 (gateway.settings.dry_run, gateway.limiter.readiness_for(&demand))
             {
                 match gateway.limiter.enqueue(demand.clone()) {
-                    Err(refused) => return Err(Refusal::from(&refused).into()),
+                    Err(refused) => return Err(problem_of(&refused).into()),
                     Ok(Admission::Admitted(permit)) => permit.ignore(),
                     Ok(Admission::Waiting(ticket)) => ticket.decline(),
                 }
@@ -206,7 +202,7 @@ async fn enter(
         }
     };
     record.enters(Stage::Waiting);
-    let admission = gateway.limiter.enqueue(demand).map_err(|refused| Refusal::from(&refused))?;
+    let admission = gateway.limiter.enqueue(demand).map_err(|refused| problem_of(&refused))?;
     let permit = match admission {
         Admission::Admitted(permit) => permit,
         Admission::Waiting(ticket) => {
@@ -214,11 +210,11 @@ async fn enter(
             let mut ticket = ticket.without_alarm();
             tokio::select! {
                 biased;
-                admitted = &mut ticket => admitted.map_err(|refused| Refusal::from(&refused))?,
+                admitted = &mut ticket => admitted.map_err(|refused| problem_of(&refused))?,
                 () = gateway.shutdown.on_refuse_waiting() => {
                     ticket.decline();
                     let detail = "The gateway is shutting down.";
-                    return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into());
+                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into());
                 }
             }
         }

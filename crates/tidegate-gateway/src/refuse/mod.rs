@@ -2,15 +2,12 @@
 //!
 //! | File | What it holds |
 //! |---|---|
-//! | `refusal` | [`Refusal`]: what is said |
-//! | `spread` | moments to come back while nothing better is known |
-//! | `render` | how it is said: problem+json, a page for a person, gRPC |
+//! | `reasons` | what is said: a [`Problem`](tidegate::http::Problem), also where no limiter refused |
+//! | `audience` | how it is said: problem+json, a page for a person, gRPC |
 
-mod refusal;
-mod render;
-mod spread;
+mod audience;
+mod reasons;
 
-pub use refusal::Refusal;
-pub use render::Audience;
-pub(crate) use render::is_grpc;
-pub(crate) use spread::Spread;
+pub use audience::Audience;
+pub(crate) use audience::is_grpc;
+pub(crate) use reasons::{no_place_for_a_stream, problem_of};

@@ -8,13 +8,19 @@ pub(super) struct Quoted<'a>(pub(super) &'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        for char in self.0.chars() {
-            match char {
-                '"' | '\\' => write!(f, "\\{char}")?,
-                char if u32::from(char) < 0x20 => write!(f, "\\u{:04x}", u32::from(char))?,
-                char => f.write_char(char)?,
+        let mut rest = self.0;
+        // All of these are single bytes, so that a text may be cut beside them.
+        while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)) {
+            let (plain, tail) = rest.split_at(at);
+            let (special, tail) = tail.split_at(1);
+            f.write_str(plain)?;
+            match special {
+                "\"" | "\\" => write!(f, "\\{special}")?,
+                _ => special.bytes().try_for_each(|byte| write!(f, "\\u{byte:04x}"))?,
             }
+            rest = tail;
         }
+        f.write_str(rest)?;
         f.write_char('"')
     }
 }

@@ -3,17 +3,12 @@
 use std::marker::PhantomData;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 
-use crate::refused::{Reason, Refused};
+use crate::refused::Refused;
 use crate::tower::OnRefusal;
 
 use super::problem::Problem;
-
-/// gRPC's own codes (grpc/doc/statuscodes.md).
-const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
-const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
 /// Refusals as HTTP responses; the service's error type stays what it was, so axum needs no `HandleErrorLayer`.
 ///
@@ -97,22 +92,11 @@ impl<K> RespondWith<K> {
     }
 }
 
-fn http<B>(problem: &Problem, body: B) -> Response<B> {
-    let mut response = Response::new(body);
-    *response.status_mut() = problem.status;
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = problem.retry_after_seconds() {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
-}
-
 impl<B: Default, E> OnRefusal<Response<B>, E> for RespondWith<NoBody> {
     type Error = E;
 
     fn refuse(&self, refused: Refused) -> Result<Response<B>, E> {
-        Ok(http(&self.problem(&refused), B::default()))
+        Ok(self.problem(&refused).answer(B::default()))
     }
 
     fn pass_on(error: E) -> E {
@@ -124,11 +108,7 @@ impl<B: From<Bytes>, E> OnRefusal<Response<B>, E> for RespondWith<ProblemJson> {
     type Error = E;
 
     fn refuse(&self, refused: Refused) -> Result<Response<B>, E> {
-        let problem = self.problem(&refused);
-        let mut response = http(&problem, B::from(Bytes::from(problem.json())));
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        Ok(response)
+        Ok(self.problem(&refused).answer_json())
     }
 
     fn pass_on(error: E) -> E {
@@ -140,16 +120,7 @@ impl<B: Default, E> OnRefusal<Response<B>, E> for RespondWith<Grpc> {
     type Error = E;
 
     fn refuse(&self, refused: Refused) -> Result<Response<B>, E> {
-        let problem = self.problem(&refused);
-        let code = if problem.reason == Reason::TenantShare { RESOURCE_EXHAUSTED } else { UNAVAILABLE };
-        let mut response = Response::new(B::default());
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        headers.insert(HeaderName::from_static("grpc-status"), code);
-        headers.insert(HeaderName::from_static("grpc-message"), HeaderValue::from_static(problem.detail));
-        let pushback = HeaderValue::from(problem.pushback());
-        headers.insert(HeaderName::from_static("grpc-retry-pushback-ms"), pushback);
-        Ok(response)
+        Ok(self.problem(&refused).answer_grpc())
     }
 
     fn pass_on(error: E) -> E {

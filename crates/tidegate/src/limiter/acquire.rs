@@ -15,8 +15,8 @@ use super::ticket::{Admission, Ticket};
 
 /// Resolves to a permit; made by [`Limiter::acquire`].
 ///
-/// It asks when it is first polled. **Cancel safety:** dropping it leaves the queue at once, and nothing is
-/// lost. It panics neither when polled again after it resolved (it stays pending) nor outside a runtime (a
+/// It asks when it is first polled. **When full:** it waits as the limiter's queue has it, or resolves to the refusal.
+/// **When cancelled:** dropping it leaves the queue at once, and nothing is lost. It panics neither when polled again after it resolved (it stays pending) nor outside a runtime (a
 /// wait then ends as [`Ticket`] describes).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]

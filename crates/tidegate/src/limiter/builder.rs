@@ -14,6 +14,9 @@ use super::shared::Shared;
 use super::state::MAX_LIMIT;
 
 /// How callers wait: bounded in number and in time.
+///
+/// **When full:** the newest caller of a lower class is displaced, else the newcomer is refused. **When cancelled:** a
+/// caller that drops its ticket makes room at once.
 #[derive(Clone, Debug)]
 pub struct QueueConfig {
     pub(super) capacity: usize,
@@ -26,8 +29,7 @@ impl QueueConfig {
     /// in the other half.
     pub const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(5);
 
-    /// Up to `capacity` callers wait. Full: the newest caller of a lower class is displaced, else the newcomer
-    /// is refused. 1024 by default: more than any limit's worth of callers that are served within the longest
+    /// Up to `capacity` callers wait. 1024 by default: more than any limit's worth of callers that are served within the longest
     /// wait, little memory (about 300 bytes each).
     #[must_use]
     pub fn bounded(capacity: u64) -> Self {

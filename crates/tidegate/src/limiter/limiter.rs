@@ -31,7 +31,8 @@ use tidegate_control::wait::Coverage;
 ///
 /// **When full**, callers queue by class and arrival, up to the queue's bounds. Whoever is predicted to wait too
 /// long is refused on arrival, not after the wait. Nobody passes the queue: a permit that comes back is handed to
-/// its head.
+/// its head. **When cancelled**, a caller leaves the queue at once, and capacity that was on its way to it goes to the
+/// next; dropped work gives its [`Permit`] back.
 ///
 /// With a fixed limit, admission when nobody waits is one compare-and-swap and reads no clock; with an
 /// algorithm, or when holders are tracked, it takes a lock for a moment. Waiting is the only thing for which a
@@ -197,6 +198,7 @@ impl Limiter {
     }
 
     /// A permit at once, or a place in the queue, or a refusal; the caller decides what to do with the wait.
+    /// **When cancelled:** a dropped [`Ticket`] leaves the queue at once.
     ///
     /// # Errors
     /// **When full:** [`QueueFull`](crate::Reason::QueueFull) when there is no place,
@@ -217,14 +219,15 @@ impl Limiter {
 
     /// A permit, after a bounded wait if need be.
     ///
-    /// Resolves to the errors of [`enqueue`](Self::enqueue) and of [`Ticket`]. Dropping the future leaves the
-    /// queue at once.
+    /// **When full:** it waits, or resolves to the errors of [`enqueue`](Self::enqueue) and of [`Ticket`]. **When
+    /// cancelled:** dropping the future leaves the queue at once.
     pub fn acquire(&self, demand: impl Into<Demand>) -> Acquire {
         Acquire::new(self.clone(), demand.into())
     }
 
     /// Runs `work` under a permit. Its `Ok` is reported as success, its `Err` as an end that says nothing about
-    /// load. Cancel safe as far as `work` is.
+    /// load. **When full:** it waits as [`acquire`](Self::acquire) does. **When cancelled:** it leaves the queue, or
+    /// drops the work and gives its permit back; safe as far as `work` is.
     ///
     /// # Errors
     /// The refusal, or the work's own error.
@@ -275,7 +278,8 @@ impl Limiter {
     }
 
     /// Refuses newcomers from now on and goes on serving those that wait; resolves when nothing is held and
-    /// nobody waits any more. There is no way back.
+    /// nobody waits any more. There is no way back. **When full:** those who have a place in the queue are served
+    /// first. **When cancelled:** dropping what it returns does not end the drain.
     pub fn drain(&self) -> Drained {
         self.shared.visit(|desk, _| {
             desk.draining = true;

@@ -43,12 +43,13 @@ impl fmt::Display for TicketId {
 ///
 /// Resolves to a [`Permit`]; or to a [`Refused`]: [`Expired`](crate::Reason::Expired) when its deadline or
 /// longest wait passes, or when it was granted capacity and nobody claimed it for a second while others
-/// waited; [`Displaced`](crate::Reason::Displaced) when more important work takes the place in a full queue.
+/// waited. **When full:** a ticket has its place already, and loses it only to more important work, as
+/// [`Displaced`](crate::Reason::Displaced).
 ///
 /// On a tokio runtime (its timer must be enabled) the ticket wakes itself when its time is over. Elsewhere it
 /// expires when its turn comes, or at the limiter's next [`tick`](Limiter::tick).
 ///
-/// **Cancel safety:** dropping it, awaited or not, leaves the queue at once; capacity that was granted and not
+/// **When cancelled:** dropping it, awaited or not, leaves the queue at once; capacity that was granted and not
 /// claimed passes on to the next. Polling it again after it resolved never resolves.
 #[must_use = "a ticket holds a place in the queue until awaited, declined or dropped"]
 pub struct Ticket {

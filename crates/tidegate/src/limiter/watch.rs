@@ -40,13 +40,15 @@ impl ReadinessWatch {
     }
 
     /// Waits until readiness is in another state than when this watch last saw it. States that came and went
-    /// meanwhile may be missed. Cancel safe.
+    /// meanwhile may be missed. **When full:** it waits as long as that lasts, without a place in the queue; bound it by
+    /// a timeout. **When cancelled:** nothing is lost.
     pub async fn changed(&mut self) -> Readiness {
         self.wait_for(|kind, seen| kind != seen).await
     }
 
-    /// Waits until a caller would be admitted at once. An answer, not a promise: others may be faster. Cancel
-    /// safe.
+    /// Waits until a caller would be admitted at once. An answer, not a promise: others may be faster. **When full:**
+    /// it waits as long as that lasts, without a place in the queue, and for ever once the limiter drains; bound it by a
+    /// timeout. **When cancelled:** nothing is lost.
     pub async fn wait_until_ready(&mut self) {
         self.wait_for(|kind, _| kind == 0).await;
     }
@@ -78,8 +80,10 @@ impl Drop for ReadinessWatch {
     }
 }
 
-/// Resolves when a draining limiter holds nothing and nobody waits; made by [`Limiter::drain`]. Dropping it
-/// does not end the drain.
+/// Resolves when a draining limiter holds nothing and nobody waits; made by [`Limiter::drain`].
+///
+/// **When full:** it waits for all who hold or wait, without a bound of its own: bound it by a timeout. **When
+/// cancelled:** dropping it does not end the drain.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Drained {
     empty: Pin<Box<dyn Future<Output = LimiterStats> + Send + Sync>>,

@@ -16,8 +16,8 @@ use crate::readiness::{AskReady, Readiness, WaitEstimate};
 /// Lends a service that cannot be cloned (`Balance`, `RateLimit`) to one call at a time, in the order of their
 /// coming, until the service was ready and has been called; the answers are then awaited side by side.
 ///
-/// `poll_ready` is ready always and takes nothing. What waits for its turn is bounded by the limiter above: only
-/// [`LimitLayer::serial`](crate::tower::LimitLayer::serial) makes one. **When cancelled:** the turn passes on; a
+/// `poll_ready` is ready always and takes nothing. **When full:** what waits for its turn is bounded by the limiter
+/// above, for only [`LimitLayer::serial`](crate::tower::LimitLayer::serial) makes one. **When cancelled:** the turn passes on; a
 /// service that had become ready stays so for the next call.
 pub struct Serial<S> {
     inner: Arc<Mutex<S>>,

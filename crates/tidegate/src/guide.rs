@@ -1,0 +1,20 @@
+//! The README's examples and those of `docs/guide` are compiled and run with the documentation tests.
+
+macro_rules! pages {
+    ($($name:ident = $path:literal),* $(,)?) => {
+        $(
+            #[doc = include_str!(concat!("../../../", $path))]
+            struct $name;
+        )*
+    };
+}
+
+pages! {
+    Readme = "README.md",
+    AskFirst = "docs/guide/ask-first.md",
+    FiftyConnections = "docs/guide/fifty-connections.md",
+    Luggage = "docs/guide/luggage.md",
+    Semaphore = "docs/guide/semaphore.md",
+    TryAgainLater = "docs/guide/try-again-later.md",
+    WouldBlock = "docs/guide/would-block.md",
+}
