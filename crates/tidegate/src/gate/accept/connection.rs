@@ -32,10 +32,7 @@ impl<L: Listen> Accepted<L> {
 
 impl<L: Listen> fmt::Debug for Accepted<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepted")
-            .field("peer", &self.peer)
-            .field("lane", &self.lane)
-            .finish_non_exhaustive()
+        f.debug_struct("Accepted").field("peer", &self.peer).field("lane", &self.lane).finish_non_exhaustive()
     }
 }
 

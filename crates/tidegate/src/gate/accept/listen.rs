@@ -1,13 +1,17 @@
 //! [`Listen`]: the listeners that [`Accept`](super::Accept) works for.
 
 use std::fmt::Debug;
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::kernel::{self, Backlog};
+
+/// Of what a client has sent, 64 KiB at most are read and forgotten: more than a request's head.
+const MOST_READS: u32 = 16;
 
 /// A listener of tokio's: TCP or unix. Sealed.
 pub trait Listen: sealed::Sealed + Debug + Send + Sized {
@@ -39,6 +43,11 @@ pub trait Listen: sealed::Sealed + Debug + Send + Sized {
     #[doc(hidden)]
     fn reset(stream: Self::Stream);
 
+    /// Says what fits into its send buffer and closes it, all without waiting. Not through tokio, which has yet to hear
+    /// from the kernel that a new connection can be written to.
+    #[doc(hidden)]
+    fn tell_in_passing(stream: Self::Stream, said: &[u8]);
+
     #[doc(hidden)]
     fn backlog(socket: &Self::Socket) -> io::Result<Backlog>;
 }
@@ -47,6 +56,20 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for tokio::net::TcpListener {}
     impl Sealed for tokio::net::UnixListener {}
+}
+
+/// Writes, says that this was all, and forgets what has come: closing with unread bytes would make the kernel send a
+/// reset. Whatever fails, the connection is closed next.
+fn say_and_forget<S: Read + Write>(mut socket: S, said: &[u8], finish: impl FnOnce() -> io::Result<()>) {
+    let mut room = [0; 4096];
+    if socket.write_all(said).and_then(|()| finish()).is_ok() {
+        for _ in 0..MOST_READS {
+            match socket.read(&mut room) {
+                Ok(read) if read > 0 => {}
+                _ => break,
+            }
+        }
+    }
 }
 
 impl Listen for TcpListener {
@@ -75,6 +98,12 @@ impl Listen for TcpListener {
     fn reset(stream: Self::Stream) {
         // Should it fail, the connection is closed all the same.
         let _ = stream.set_zero_linger();
+    }
+
+    fn tell_in_passing(stream: Self::Stream, said: &[u8]) {
+        if let Ok(stream) = stream.into_std() {
+            say_and_forget(&stream, said, || stream.shutdown(Shutdown::Write));
+        }
     }
 
     fn backlog(socket: &Self::Socket) -> io::Result<Backlog> {
@@ -107,6 +136,12 @@ impl Listen for UnixListener {
 
     fn reset(stream: Self::Stream) {
         drop(stream);
+    }
+
+    fn tell_in_passing(stream: Self::Stream, said: &[u8]) {
+        if let Ok(stream) = stream.into_std() {
+            say_and_forget(&stream, said, || stream.shutdown(Shutdown::Write));
+        }
     }
 
     fn backlog(_: &Self::Socket) -> io::Result<Backlog> {

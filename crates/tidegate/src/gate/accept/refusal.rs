@@ -1,15 +1,11 @@
 //! What becomes of a connection for which there is no place, and the bounded lane in which it is told.
 
 use std::fmt;
-use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 
 use crate::http::Problem;
@@ -97,18 +93,13 @@ impl RefusalLane {
             WhenFull::Answer503 => http_answer(refused),
             WhenFull::Answer(Answer(say)) => say(refused),
         };
-        let telling = timeout(TELLING, tell(stream, said));
         let place = if in_passing { None } else { self.room.try_acquire(1).ok() };
-        if let Some(place) = place {
-            tokio::spawn(async move {
-                // Whoever did not hear it in time is closed like the others.
-                let _ = telling.await;
-                drop(place);
-            });
-        } else {
-            // A new connection takes the answer without blocking; tokio's own accounting must not stand in the way.
-            let _ = pin!(unconstrained(telling)).poll(&mut Context::from_waker(Waker::noop()));
-        }
+        let Some(place) = place else { return L::tell_in_passing(stream, &said) };
+        tokio::spawn(async move {
+            // Whoever did not hear it in time is closed like the others.
+            let _ = timeout(TELLING, tell(stream, said)).await;
+            drop(place);
+        });
     }
 }
 

@@ -144,7 +144,7 @@ async fn clients_that_neither_read_nor_close_are_told_and_hold_nothing_up() {
     let _first = client(&accept).await;
     let held = soon(accept.accept()).await.unwrap();
     let mut clients = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..100 {
         clients.push(client(&accept).await);
     }
     let task = tokio::spawn(async move {
@@ -160,8 +160,8 @@ async fn clients_that_neither_read_nor_close_are_told_and_hold_nothing_up() {
     drop(held);
     let _newcomer = TcpStream::connect(clients[0].peer_addr().unwrap()).await.unwrap();
     let (accept, next) = soon(task).await.unwrap();
-    assert_eq!((next.unwrap().lane, accept.stats().refused), (Lane::Main, 200));
-    assert_eq!(accept.connections().stats().refused(Reason::Connections), 200);
+    assert_eq!((next.unwrap().lane, accept.stats().refused), (Lane::Main, 100));
+    assert_eq!(accept.connections().stats().refused(Reason::Connections), 100);
 }
 
 #[tokio::test]

@@ -78,7 +78,10 @@ fn clients_are_told_by_the_descriptor_kept_for_it() {
         for client in &mut clients {
             let mut said = String::new();
             timeout(SOON, client.read_to_string(&mut said)).await.unwrap().unwrap();
-            assert!(said.starts_with("HTTP/1.1 503 ") && said.contains(r#""reason":"connections""#), "{said}");
+            assert!(
+                said.starts_with("HTTP/1.1 503 ") && said.contains(r#""reason":"connections""#),
+                "{said}"
+            );
         }
         drop(all);
     });
