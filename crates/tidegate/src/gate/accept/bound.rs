@@ -98,12 +98,15 @@ impl Bounds {
     /// A permit for one connection, or why there is none. Nobody is counted as refused: nobody has been yet.
     pub(super) fn admit(&self) -> Result<Permit, Full> {
         let _turn = lock(&self.turn);
-        match self.full() {
-            Some(full) => Err(full),
-            None => match self.connections.try_acquire(Demand::ONE) {
-                Ok(permit) => Ok(permit.on_drop(Outcome::Ignore)),
-                Err(_) => Err(Full::Connections),
-            },
+        if let Some(full) = self.full() {
+            return Err(full);
         }
+        let permit = self.connections.try_acquire(Demand::ONE).map_err(|_| Full::Connections)?;
+        let permit = permit.on_drop(Outcome::Ignore);
+        // Another listener with the same limiter does not wait for this turn.
+        if self.connections.stats().in_flight > self.bound().connections {
+            return Err(Full::Connections);
+        }
+        Ok(permit)
     }
 }

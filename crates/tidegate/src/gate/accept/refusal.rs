@@ -58,7 +58,9 @@ impl WhenFull {
 
 /// Makes the answer to a refused connection; made by [`WhenFull::answer`].
 #[derive(Clone)]
-pub struct Answer(Arc<dyn Fn(&Refused) -> Vec<u8> + Send + Sync>);
+pub struct Answer(Arc<Say>);
+
+type Say = dyn Fn(&Refused) -> Vec<u8> + Send + Sync;
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,3 @@
 
 #[cfg(unix)]
 mod accept;
-#[cfg(unix)]
-mod accept_stress;
-#[cfg(unix)]
-mod descriptors;
