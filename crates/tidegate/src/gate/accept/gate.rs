@@ -200,7 +200,9 @@ impl<L: Listen> Accept<L> {
         }
         if !matches!(self.when_full, WhenFull::Pause) {
             let wait = bounds.connections.predicted_wait();
-            return Readiness::Saturated { retry_after: (wait.samples > 0).then_some(wait.expected) };
+            let own = (wait.samples > 0).then_some(wait.expected);
+            let linked = bounds.linked.as_ref().and_then(|linked| linked.readiness().retry_after());
+            return Readiness::Saturated { retry_after: own.max(linked) };
         }
         let backlog = self.backlog().ok();
         let ahead = backlog.map_or(0, |backlog| backlog.waiting);

@@ -183,8 +183,15 @@ impl<L: Listen> Accept<L> {
                 Err(error) => match Fault::of(&error) {
                     Fault::Nobody | Fault::Connection => return Ok(true),
                     Fault::Listener => return Err(AcceptError::Listener(error)),
-                    Fault::Shortage if line.spare.lend() => in_passing = true,
-                    Fault::Shortage => return Ok(false),
+                    Fault::Shortage => {
+                        if full != Full::Short && !in_passing {
+                            count(&self.counts.shortages);
+                        }
+                        in_passing = line.spare.lend();
+                        if !in_passing {
+                            return Ok(false);
+                        }
+                    }
                 },
             }
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tidegate::gate::accept::{Accept, BoundBy};
+use tidegate::gate::accept::{Accept, BoundBy, WhenFull};
 use tidegate::{Limiter, QueueConfig, Readiness};
 use tokio::time::{sleep, timeout};
 
-use super::peers::{NOTHING_HAPPENS, accept_of, client, is_pending, listener, soon};
+use super::peers::{NOTHING_HAPPENS, accept_of, client, is_pending, listener, read_all, soon};
 
 #[tokio::test]
 async fn ten_thousand_connections_for_a_small_pool_cannot_be_written() {
@@ -93,4 +93,19 @@ async fn a_limit_that_changes_is_obeyed_and_heard_of() {
     let (next, ()) =
         soon(async { tokio::join!(accept.accept(), async { accept.connections().set_limit(1) }) }).await;
     next.unwrap();
+}
+
+#[tokio::test]
+async fn a_saturated_pool_is_told_to_whoever_is_refused_for_it() {
+    let pool = Limiter::builder().name("pool").limit(1).queue(QueueConfig::none()).build().unwrap();
+    let accept = accept_of(10).await.linked_to(&pool).when_full(WhenFull::Answer503);
+    let held = pool.try_acquire(1).unwrap();
+    assert!(matches!(accept.readiness(), Readiness::Saturated { .. }));
+    let refused = client(&accept).await;
+    let (said, nobody) = tokio::join!(read_all(refused), is_pending(&accept));
+    assert!(nobody && said.contains(r#""reason":"connections""#), "{said}");
+    assert_eq!(pool.stats().refused_total(), 0, "the pool itself was not asked");
+    drop(held);
+    let _client = client(&accept).await;
+    soon(accept.accept()).await.unwrap();
 }
