@@ -15,7 +15,7 @@ use std::time::Duration;
 use tidegate::gate::accept::{Accept, AcceptError, Accepted, Lane, WhenFull};
 use tidegate::{ConfigError, Limiter, QueueConfig};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 /// Lines at a time, and lines that may wait.
@@ -25,6 +25,9 @@ const PLACES: u64 = 4;
 const WORK: Duration = Duration::from_millis(200);
 /// The longest line, bytes: a client that sends no end of line must not fill the memory.
 const LONGEST: u64 = 4096;
+/// The accept queue. Whom it has no room for tries again a second later at the earliest, so it is as long as a burst of
+/// clients that are told within a moment; tokio's own listeners have 128 places.
+const BACKLOG: u32 = 1024;
 /// A connection that says nothing for so long gives its place to somebody else.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -94,11 +97,17 @@ async fn report(mut stream: TcpStream, accept: &Accept) -> io::Result<()> {
     stream.write_all(said.as_bytes()).await
 }
 
+fn listen(address: &str) -> Result<TcpListener, Box<dyn std::error::Error>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address.parse()?)?;
+    Ok(socket.listen(BACKLOG)?)
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lines = limiter()?;
-    let listener = TcpListener::bind("127.0.0.1:4000").await?;
-    let health = TcpListener::bind("127.0.0.1:4001").await?;
+    let (listener, health) = (listen("127.0.0.1:4000")?, listen("127.0.0.1:4001")?);
     println!("listening on {}, health on {}", listener.local_addr()?, health.local_addr()?);
     serve(Arc::new(accept(&lines, listener, health)?), lines).await?;
     Ok(())
