@@ -24,12 +24,15 @@
 //! | `refused` | [`Refused`] and [`Reason`]: why not, and when to come back |
 //! | `tower` | layers for tower services (feature `tower`) |
 //! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
+//! | `gate` | the places where programs overrun, bounded (feature `gate`) |
 //! | `clock` | the one place that reads a clock |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod clock;
 mod demand;
+#[cfg(feature = "gate")]
+pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 mod limiter;

@@ -289,6 +289,24 @@ impl Limiter {
     }
 }
 
+/// For gates, which let work in that others ask the limiter about later.
+#[cfg(all(unix, feature = "gate"))]
+impl Limiter {
+    /// Refuses one unit for a `reason` that lies outside the limiter, with a return slot at the limiter's pace.
+    pub(crate) fn refuse(&self, reason: crate::refused::Reason) -> Refused {
+        self.shared.visit(|desk, _| desk.refusal(&self.shared, reason, Demand::ONE.class, None))
+    }
+
+    /// The most units, held and waiting, of which the last is still served within the longest wait. Never less
+    /// than another limit's worth waits, where the queue has places: a pace is measured only while somebody waits.
+    pub(crate) fn room_in_time(&self) -> u64 {
+        let shared = &self.shared;
+        let (limit, places) = (shared.limit(), shared.queue_capacity as u64);
+        let in_time = self.drain_rate().map_or(u64::MAX, |rate| (rate * shared.max_wait as f64 / 1e9) as u64);
+        limit.saturating_add(in_time.max(limit).min(places))
+    }
+}
+
 impl AskReady for Limiter {
     fn readiness(&self) -> Readiness {
         Self::readiness(self)

@@ -4,6 +4,8 @@
 
 mod adaptive;
 mod answers;
+#[cfg(feature = "gate")]
+mod gate;
 #[cfg(feature = "http")]
 mod http;
 mod limiter;

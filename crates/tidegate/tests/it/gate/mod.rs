@@ -1,0 +1,4 @@
+//! The places where programs overrun.
+
+#[cfg(unix)]
+mod accept;
