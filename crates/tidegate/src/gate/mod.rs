@@ -1,0 +1,13 @@
+//! Gates before the places where programs overrun (feature `gate`).
+//!
+//! Each of them has an end of its own to what it takes, and a way to wait that nobody can ask about. A gate stands
+//! before it: a [`Limiter`](crate::Limiter) that knows how much there is, lets that much in, and tells everybody else
+//! at once.
+//!
+//! | Part | What it stands before |
+//! |---|---|
+//! | [`PoolGate`] | a pool of connections, of whatever make |
+
+mod pool;
+
+pub use pool::{PoolError, PoolGate, PoolGateBuilder, Pooled};
