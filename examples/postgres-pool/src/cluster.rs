@@ -56,6 +56,13 @@ impl Cluster {
         }
     }
 
+    /// Stops the server, without a checkpoint. What is done to it later fails.
+    pub(crate) fn stop(&mut self) {
+        // A kill would leave its shared memory behind.
+        let _ = kill_process(Pid::from_child(&self.server), Signal::QUIT);
+        let _ = self.server.wait();
+    }
+
     /// Where its socket is.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
@@ -106,9 +113,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Ends it without a checkpoint; a kill would leave its shared memory behind.
-        let _ = kill_process(Pid::from_child(&self.server), Signal::QUIT);
-        let _ = self.server.wait();
+        if matches!(self.server.try_wait(), Ok(None)) {
+            self.stop();
+        }
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

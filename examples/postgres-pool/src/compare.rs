@@ -48,7 +48,7 @@ pub(crate) async fn compare() -> Result<(), Failure> {
         "half-way",
     );
     let mut accounts = Vec::new();
-    for which in ["gate", "pool"] {
+    for which in ["gate", "pool", "care"] {
         for (load, clients) in LOADS {
             let account = measure(which, cluster.directory(), load, clients).await?;
             show(which, load, clients, &account);
@@ -58,7 +58,8 @@ pub(crate) async fn compare() -> Result<(), Failure> {
         }
     }
     println!(
-        "\nmilliseconds from the request's head; for gone: statements begun after their client had closed its connection; \
+        "\ngate: the gate before the pool; pool: the pool alone; care: the pool alone, and a statement whose client leaves \
+         keeps its connection to its end\nmilliseconds from the request's head; for gone: statements begun after their client had closed its connection; \
          half-way: statements whose client left while they ran\n"
     );
     if let [unloaded, _, overloaded] = accounts[..] {

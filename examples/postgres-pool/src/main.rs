@@ -26,7 +26,7 @@ use tidegate::{Limiter, QueueConfig};
 use cluster::Cluster;
 use service::SETTINGS;
 
-const USAGE: &str = "postgres-pool [serve [gate|pool [ADDRESS [SOCKET-DIRECTORY]]] | compare]";
+const USAGE: &str = "postgres-pool [serve [gate|pool|care [ADDRESS [SOCKET-DIRECTORY]]] | compare]";
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -76,6 +76,7 @@ async fn app(which: &str, directory: &Path) -> Result<axum::Router, Failure> {
     match which {
         "gate" => Ok(service::behind_gate(&service::gate(pool, SETTINGS)?, SETTINGS)),
         "pool" => Ok(service::pool_alone(pool, SETTINGS)),
+        "care" => Ok(service::pool_with_care(pool, SETTINGS)),
         _ => Err(USAGE.into()),
     }
 }

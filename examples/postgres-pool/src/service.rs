@@ -96,6 +96,11 @@ pub(crate) fn pool_alone(pool: Pool, settings: Settings) -> Router {
     Router::new().route("/", get(waiting).with_state((pool, settings)))
 }
 
+/// The pool alone, used with care: a statement whose client leaves keeps its connection to its end, as behind the gate.
+pub(crate) fn pool_with_care(pool: Pool, settings: Settings) -> Router {
+    Router::new().route("/", get(waiting_with_care).with_state((pool, settings)))
+}
+
 async fn admitted(State((gate, settings)): State<(Gate, Settings)>, headers: HeaderMap) -> Response {
     let client = client(&headers);
     let mut demand = Demand::ONE.holder(format!("client {client}"));
@@ -122,6 +127,17 @@ async fn admitted(State((gate, settings)): State<(Gate, Settings)>, headers: Hea
 async fn waiting(State((pool, settings)): State<(Pool, Settings)>, headers: HeaderMap) -> Response {
     match pool.get().await {
         Ok(db) => answer(work(&db, client(&headers), settings).await),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn waiting_with_care(State((pool, settings)): State<(Pool, Settings)>, headers: HeaderMap) -> Response {
+    let client = client(&headers);
+    match pool.get().await {
+        Ok(db) => match tokio::spawn(async move { work(&db, client, settings).await }).await {
+            Ok(result) => answer(result),
+            Err(error) => failed(&error),
+        },
         Err(error) => failed(&error),
     }
 }

@@ -135,7 +135,7 @@ impl<C, E> PoolGate<C, E> {
     ///
     /// # Errors
     /// [`PoolError::Refused`] as [`Limiter::acquire`] refuses; with [`OriginTimeout`](Reason::OriginTimeout) if the pool
-    /// does not give in time, with [`Expired`](Reason::Expired) if the deadline passes meanwhile, with
+    /// does not give in time, with [`Expired`](Reason::Expired) if the deadline passes before there is a connection, with
     /// [`Draining`](Reason::Draining) if the pool has been closed (its size is 0). [`PoolError::Pool`] for the pool's own
     /// error.
     ///
@@ -210,7 +210,13 @@ impl<C, E> PoolGate<C, E> {
     }
 
     async fn take(&self, permit: Permit, deadline: Option<Instant>) -> Result<Pooled<C>, PoolError<E>> {
-        let given_up = Instant::now().checked_add(self.inner.gives_within);
+        let now = Instant::now();
+        if deadline.is_some_and(|at| at <= now) {
+            // Nobody waits for it any more; to the limiter's mind nothing was held.
+            permit.ignore();
+            return Err(PoolError::Refused(self.refusal(Reason::Expired)));
+        }
+        let given_up = now.checked_add(self.inner.gives_within);
         let hurried = deadline.filter(|&at| given_up.is_none_or(|given_up| at < given_up));
         let getting = (self.inner.get)();
         let got = match hurried.or(given_up) {

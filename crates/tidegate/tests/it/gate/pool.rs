@@ -203,6 +203,17 @@ async fn a_pool_smaller_than_it_says_is_found_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_taken_for_a_deadline_that_has_passed() {
+    let pool = Strict::new(1, Duration::ZERO);
+    let gate = pool.gate(8).unwrap();
+    let passed = Demand::ONE.deadline(Instant::now());
+    assert_eq!(reason(gate.get(passed.clone()).await), Reason::Expired);
+    assert_eq!(reason(gate.try_get(passed.clone()).await), Reason::Expired);
+    assert_eq!(reason(gate.run(passed, |_| async { panic!("nobody waits for it") }).await), Reason::Expired);
+    assert_eq!((pool.gets.load(SeqCst), gate.limiter().stats().in_flight), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_follows_the_pools_size() {
     let pool = Strict::new(1, Duration::ZERO);
     let gate = pool.gate(8).unwrap();
