@@ -26,7 +26,9 @@ pub(crate) struct Account {
     pub(crate) statements: usize,
     /// Statements that began after their client had gone.
     pub(crate) for_gone: usize,
-    /// By how much the latest of them was late.
+    /// Those of them that had been sent when the client went: on the way to the database, or in its line.
+    pub(crate) on_the_way: usize,
+    /// By how much the latest of all began too late.
     pub(crate) latest: Duration,
     /// Statements whose client went while they ran.
     pub(crate) half_way: usize,
@@ -50,18 +52,20 @@ pub(crate) async fn settle(directory: &Path, visits: &[Visit]) -> Result<Account
     account.refused_in = quantiles(visits, End::Refused);
     let rows = db
         .query(
-            "SELECT client, (extract(epoch FROM began) * 1e6)::bigint, (extract(epoch FROM ended) * 1e6)::bigint
+            "SELECT client, sent, (extract(epoch FROM began) * 1e6)::bigint, (extract(epoch FROM ended) * 1e6)::bigint
              FROM statements",
             &[],
         )
         .await?;
     account.statements = rows.len();
     for row in rows {
-        let (client, began, ended): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (client, sent): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (began, ended): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
         let visit = usize::try_from(client).ok().and_then(|client| visits.get(client));
         let Some(gone) = visit.and_then(|visit| visit.gone).map(micros) else { continue };
         if began > gone {
             account.for_gone += 1;
+            account.on_the_way += usize::from(sent <= gone);
             account.latest = account.latest.max(Duration::from_micros(began.abs_diff(gone)));
         } else if ended > gone {
             account.half_way += 1;

@@ -20,15 +20,17 @@ const USER: &str = "tidegate";
 /// Longest time to come up: it takes less than a second, on a machine that does nothing else.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// What a request does: it leaves its mark with the time by the database's own clock, and takes a while, between half and
-/// one and a half times the mean.
+/// What a request asks: its client's number, when that was asked (microseconds of unix time), what it takes on average.
+pub(crate) const WORK: &str = "SELECT work($1, $2, $3)";
+
+/// It takes between half and one and a half times the mean, and leaves its mark with the time by the database's own clock.
 const SCHEMA: &str = "
-    CREATE UNLOGGED TABLE statements (client bigint, began timestamptz, ended timestamptz);
-    CREATE FUNCTION work(client bigint, mean float8) RETURNS bigint LANGUAGE plpgsql AS $$
+    CREATE UNLOGGED TABLE statements (client bigint, sent bigint, began timestamptz, ended timestamptz);
+    CREATE FUNCTION work(client bigint, sent bigint, mean float8) RETURNS bigint LANGUAGE plpgsql AS $$
     DECLARE began timestamptz := clock_timestamp();
     BEGIN
         PERFORM pg_sleep(mean * (0.5 + random()));
-        INSERT INTO statements VALUES (client, began, clock_timestamp());
+        INSERT INTO statements VALUES (client, sent, began, clock_timestamp());
         RETURN client;
     END $$;";
 

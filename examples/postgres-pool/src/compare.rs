@@ -139,11 +139,13 @@ fn verdict(unloaded: &Account, overloaded: &Account) {
             REFUSED_WITHIN.as_millis()
         ),
     );
-    let gone = overloaded.for_gone;
+    let known = overloaded.for_gone.saturating_sub(overloaded.on_the_way);
     say(
-        gone == 0,
+        known == 0,
         format!(
-            "statements begun for clients that had gone: {gone}, the latest by {:.1} ms",
+            "statements for clients that had gone: {known}; another {} were on the way to the database when the client left, \
+             at most {:.1} ms",
+            overloaded.on_the_way,
             millis(overloaded.latest)
         ),
     );

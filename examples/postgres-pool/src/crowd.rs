@@ -115,7 +115,7 @@ impl Crowd {
 
 /// The date, as the database has it too: both are on one machine.
 #[allow(clippy::disallowed_methods)] // compared with the database's, which knows no other clock
-fn date() -> SystemTime {
+pub(crate) fn date() -> SystemTime {
     SystemTime::now()
 }
 

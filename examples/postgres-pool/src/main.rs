@@ -21,7 +21,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tidegate::{Limiter, QueueConfig};
 
 use cluster::Cluster;
 use service::SETTINGS;
@@ -66,8 +65,7 @@ async fn serve(which: &str, address: &str, directory: Option<PathBuf>) -> Result
     let app = app(which, &directory).await?;
     let listener = listen::bind(address.parse::<SocketAddr>()?)?;
     println!("listening on {}", listener.local_addr()?);
-    let connections = Limiter::builder().name("connections").limit(listen::CONNECTIONS);
-    listen::serve(listener, connections.queue(QueueConfig::bounded(1)).build()?, app).await;
+    listen::serve(listener, listen::connections(listen::CONNECTIONS)?, app).await;
     Ok(())
 }
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use deadpool_postgres::{Manager, Object, Pool};
 use tidegate::gate::{PoolError, PoolGate, Pooled};
 use tidegate::http::{Deadline, RespondWith, ready_endpoint};
@@ -18,7 +18,9 @@ use tidegate::tower::OnRefusal;
 use tidegate::{Demand, Outcome, QueueConfig};
 use tokio_postgres::NoTls;
 
-use crate::cluster::config;
+use crate::cluster::{WORK, config};
+use crate::crowd::{date, micros};
+use crate::listen::Presence;
 
 /// The gate before the pool.
 pub(crate) type Gate = PoolGate<Object, deadpool_postgres::PoolError>;
@@ -57,13 +59,15 @@ impl Settings {
     }
 }
 
-/// A pool whose connections are open already, so that no request pays for that.
+/// A pool whose connections are open and have the statement ready, so that no request pays for that.
 pub(crate) async fn open(directory: &Path, settings: Settings) -> Result<Pool, Box<dyn Error + Send + Sync>> {
     let size = usize::try_from(settings.pool)?;
     let pool = Pool::builder(Manager::new(config(directory), NoTls)).max_size(size).build()?;
     let mut all = Vec::with_capacity(size);
     for _ in 0..size {
-        all.push(pool.get().await?);
+        let db = pool.get().await?;
+        db.prepare_cached(WORK).await?;
+        all.push(db);
     }
     Ok(pool)
 }
@@ -101,19 +105,25 @@ pub(crate) fn pool_with_care(pool: Pool, settings: Settings) -> Router {
     Router::new().route("/", get(waiting_with_care).with_state((pool, settings)))
 }
 
-async fn admitted(State((gate, settings)): State<(Gate, Settings)>, headers: HeaderMap) -> Response {
+async fn admitted(
+    State((gate, settings)): State<(Gate, Settings)>,
+    Extension(presence): Extension<Presence>,
+    headers: HeaderMap,
+) -> Response {
     let client = client(&headers);
     let mut demand = Demand::ONE.holder(format!("client {client}"));
     if let Some(deadline) = Deadline::of(&headers) {
         demand = demand.deadline(deadline.moment());
     }
     let work = move |db: Pooled<Object>| async move {
-        let result = work(&db, client, settings).await;
-        Pooled::finish(db, if result.is_ok() { Outcome::Success } else { Outcome::Ignore });
+        // The last moment at which nothing has been asked of the database.
+        let result = if presence.is_there() { Some(work(&db, client, settings).await) } else { None };
+        Pooled::finish(db, if matches!(result, Some(Ok(_))) { Outcome::Success } else { Outcome::Ignore });
         result
     };
     match gate.run(demand, work).await {
-        Ok(result) => answer(result),
+        Ok(Some(result)) => answer(result),
+        Ok(None) => StatusCode::REQUEST_TIMEOUT.into_response(), // read by nobody
         Err(PoolError::Refused(refused)) => {
             let respond = RespondWith::service_unavailable().problem_json();
             let Ok(response) =
@@ -157,8 +167,9 @@ async fn occupants(State(gate): State<Gate>) -> String {
 }
 
 async fn work(db: &Object, client: i64, settings: Settings) -> Result<i64, tokio_postgres::Error> {
-    let statement = db.prepare_cached("SELECT work($1, $2)").await?;
-    db.query_one(&statement, &[&client, &settings.statement.as_secs_f64()]).await?.try_get(0)
+    let statement = db.prepare_cached(WORK).await?;
+    let sent = micros(date());
+    db.query_one(&statement, &[&client, &sent, &settings.statement.as_secs_f64()]).await?.try_get(0)
 }
 
 fn answer(result: Result<i64, tokio_postgres::Error>) -> Response {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidegate::gate::PoolGate;
-use tidegate::{AskReady, Demand, Limiter, QueueConfig, Readiness};
+use tidegate::{AskReady, Demand, QueueConfig, Readiness};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -32,7 +32,7 @@ async fn up(settings: Settings) -> Up {
     let gate = gate(open(cluster.directory(), settings).await.unwrap(), settings).unwrap();
     let listener = listen::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    let connections = Limiter::builder().limit(64).queue(QueueConfig::bounded(1)).build().unwrap();
+    let connections = listen::connections(64).unwrap();
     let serving = tokio::spawn(listen::serve(listener, connections, behind_gate(&gate, settings)));
     Up { cluster, gate, address, serving }
 }
