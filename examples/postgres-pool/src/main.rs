@@ -6,6 +6,8 @@
 //! cargo run --release -p postgres-pool -- compare   # under load, beside the pool without a gate
 //! cargo run -p postgres-pool                        # then: curl localhost:3000 ; curl localhost:3000/pool
 //! ```
+//!
+//! Clients, service and database share the machine: what else runs on it shows in the figures, first in those of refusals.
 
 mod account;
 mod cluster;

@@ -77,9 +77,8 @@ pub(super) type Get<C, E> = Box<dyn Fn() -> Getting<C, E> + Send + Sync>;
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 ///
-/// With bb8: `PoolGate::builder(move || size.config().max_size.into(), move || { let pool = pool.clone(); async move {
-/// pool.get_owned().await } })`; with sqlx likewise. An sqlx connection goes back in a task of its own, with a question to
-/// the database: whoever is next waits inside the pool for that one round trip.
+/// An sqlx connection goes back in a task of its own, with a question to the database: whoever is next waits inside that
+/// pool for one round trip. The others have it back when it is dropped.
 ///
 /// **When full:** callers wait as the [queue](PoolGateBuilder::queue) has it; whoever would wait longer than it may, or
 /// than its deadline leaves, is refused on arrival. **When cancelled:** a caller that waits leaves the queue at once; it
