@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tidegate::gate::{PoolError, PoolGate, Pooled};
-use tidegate::{AskReady, Demand, Outcome, QueueConfig, Readiness, Reason, Refused};
+use tidegate::{AskReady, Demand, Limiter, Outcome, QueueConfig, Readiness, Reason, Refused};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::strict::{Empty, Lent, Strict};
@@ -79,6 +79,45 @@ async fn the_connection_is_back_before_the_next_is_admitted() {
         }
     }
     assert_eq!(pool.gets.load(SeqCst), 65);
+}
+
+/// A connection that asks, as it goes, whether its permit is still held.
+struct Asks(Arc<OnceLock<Limiter>>, Arc<AtomicU64>);
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.1.fetch_add(self.0.get().map_or(0, |limiter| limiter.stats().in_flight), SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn however_it_ends_the_connection_goes_before_the_permit() {
+    let (limiter, held) = (Arc::new(OnceLock::new()), Arc::new(AtomicU64::new(0)));
+    let asks = (Arc::clone(&limiter), Arc::clone(&held));
+    let gate = PoolGate::builder(
+        || 1,
+        move || {
+            let asks = Asks(Arc::clone(&asks.0), Arc::clone(&asks.1));
+            async move {
+                tokio::task::yield_now().await;
+                Ok::<_, Empty>(asks)
+            }
+        },
+    )
+    .build()
+    .unwrap();
+    limiter.set(gate.limiter().clone()).unwrap();
+    drop(gate.get(1).await.unwrap());
+    assert_eq!(held.load(SeqCst), 1, "dropped");
+    Pooled::finish(gate.get(1).await.unwrap(), Outcome::Success);
+    assert_eq!(held.load(SeqCst), 2, "finished");
+    gate.run(1, |connection| async move { drop(connection) }).await.unwrap();
+    assert_eq!(held.load(SeqCst), 3, "its work ended");
+    let mut opening = Box::pin(gate.get(1));
+    assert!(poll(opening.as_mut()).is_pending());
+    drop(opening);
+    assert_eq!(held.load(SeqCst), 4, "canceled while it was opened");
+    assert_eq!(gate.limiter().stats().in_flight, 0);
 }
 
 /// Tasks on several threads that come, wait, leave at any moment, and hold for a while.
