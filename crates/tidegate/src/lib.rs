@@ -24,7 +24,7 @@
 //! | `refused` | [`Refused`] and [`Reason`]: why not, and when to come back |
 //! | `tower` | layers for tower services (feature `tower`) |
 //! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
-//! | `gate` | the places where programs overrun, bounded (feature `gate`) |
+//! | `gate` | gates before the places where programs overrun (feature `gate`) |
 //! | `clock` | the one place that reads a clock |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,11 +1,18 @@
-//! The places where programs overrun, each with a bound that can be asked (feature `gate`).
+//! Gates before the places where programs overrun (feature `gate`).
 //!
-//! | Part | What it bounds |
+//! Each of them has an end of its own to what it takes, and a way to wait that nobody can ask about. A gate stands
+//! before it: a [`Limiter`](crate::Limiter) that knows how much there is, lets that much in, and tells everybody else
+//! at once.
+//!
+//! | Part | What it stands before |
 //! |---|---|
 //! | [`accept`] | connections: a permit before each `accept()`, linked to what the service can serve (unix) |
+//! | [`PoolGate`] | a pool of connections, of whatever make |
 
 #[cfg(unix)]
 pub mod accept;
+mod pool;
 
 #[cfg(unix)]
 pub use accept::Accept;
+pub use pool::{PoolError, PoolGate, PoolGateBuilder, Pooled};

@@ -2,3 +2,8 @@
 
 #[cfg(unix)]
 mod accept;
+//! Gates before the places where programs overrun.
+
+mod makes;
+mod pool;
+mod strict;
