@@ -10,4 +10,5 @@ mod model;
 mod stress;
 #[cfg(feature = "tower")]
 mod tower;
+mod trio;
 mod wait;
