@@ -24,10 +24,13 @@
 //! | `refused` | [`Refused`] and [`Reason`]: why not, and when to come back |
 //! | `tower` | layers for tower services (feature `tower`) |
 //! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
+//! | `gate` | gates before the places where programs overrun (feature `gate`) |
 //! | `clock` | the one place that reads a clock |
 
 mod clock;
 mod demand;
+#[cfg(feature = "gate")]
+pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 mod limiter;

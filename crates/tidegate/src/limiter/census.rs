@@ -1,7 +1,14 @@
 //! How much is held, by whom, and who waits: figures and lists of one moment.
 
+#[cfg(feature = "gate")]
+use std::time::Duration;
+
+#[cfg(feature = "gate")]
+use crate::demand::Demand;
 use crate::sync::lock;
 
+#[cfg(feature = "gate")]
+use super::builder::QueueConfig;
 use super::desk::Desk;
 use super::limiter::Limiter;
 use super::occupants::Occupant;
@@ -43,6 +50,20 @@ impl Limiter {
     #[must_use]
     pub fn available(&self) -> u64 {
         u64::try_from(self.shared().gate.read().free()).unwrap_or(0)
+    }
+
+    /// How callers wait, for a second limiter before the same work.
+    #[cfg(feature = "gate")]
+    pub(crate) fn queue(&self) -> QueueConfig {
+        let shared = self.shared();
+        QueueConfig { capacity: shared.queue_capacity, max_wait: shared.max_wait, patience: shared.patience }
+    }
+
+    /// The longest wait that `demand` may have here.
+    #[cfg(feature = "gate")]
+    pub(crate) fn longest_wait(&self, demand: &Demand) -> Duration {
+        let queue = Duration::from_nanos(self.shared().max_wait);
+        demand.max_wait.map_or(queue, |own| own.min(queue))
     }
 
     /// Who holds capacity, in no order. Empty unless [`track_occupants`](crate::LimiterBuilder::track_occupants)

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
 mod adaptive;
+#[cfg(feature = "gate")]
+mod gate;
 #[cfg(feature = "http")]
 mod http;
 mod limiter;

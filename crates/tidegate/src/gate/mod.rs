@@ -1,0 +1,14 @@
+//! Gates before the places where programs overrun (feature `gate`).
+//!
+//! Each of them has an end of its own to what it takes, and a way to wait that nobody can ask about. A gate stands
+//! before it: a [`Limiter`](crate::Limiter) that knows how much there is, lets that much in, and tells everybody else
+//! at once.
+//!
+//! | Part | What it stands before |
+//! |---|---|
+//! | [`Blocking`] | the threads of `spawn_blocking`, and what waits for them |
+//! | [`Files`] | files, whose reads and writes block a thread each |
+
+pub mod blocking;
+
+pub use blocking::Blocking;

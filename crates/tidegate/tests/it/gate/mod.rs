@@ -1,0 +1,3 @@
+//! Gates before the places where programs overrun.
+
+mod blocking;
