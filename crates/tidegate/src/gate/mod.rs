@@ -10,5 +10,9 @@
 //! | [`Files`] | files, whose reads and writes block a thread each |
 
 pub mod blocking;
+#[cfg(any(unix, windows))]
+pub mod file;
 
 pub use blocking::Blocking;
+#[cfg(any(unix, windows))]
+pub use file::Files;

@@ -60,7 +60,7 @@ impl Blocking {
 
     /// At most `bytes` (moved into 1..2⁶⁰) are held by work that runs or waits for a thread, as far as it
     /// [says](Work::bytes) what it holds. Work that finds none waits for them first, in a queue like the limiter's, in
-    /// which as many bytes may wait again.
+    /// which as many bytes may wait again. To be set before it is cloned.
     #[must_use]
     pub fn max_bytes(self, bytes: u64) -> Self {
         let budget = Arc::new(Budget::new(self.limiter.name(), bytes, self.limiter.queue()));

@@ -1,3 +1,5 @@
 //! Gates before the places where programs overrun.
 
 mod blocking;
+#[cfg(any(unix, windows))]
+mod file;
