@@ -58,10 +58,10 @@ impl Crew {
     fn serve(self: &Arc<Self>, first: Loaded) {
         let Ok(runtime) = Handle::try_current() else { return };
         let berth = Berth { runtime: runtime.id(), given: Mutex::new(None), called: Condvar::new() };
-        let berth = Arc::new(berth);
+        let duty = Duty { crew: self, berth: Arc::new(berth) };
         let mut next = Some(first);
         while let Some(piece) = next {
-            next = self.work(piece, &berth, &runtime);
+            next = self.work(piece, &duty.berth, &runtime);
         }
     }
 
@@ -96,16 +96,32 @@ impl Crew {
 
     /// Stands by no more; or takes what it was called for.
     fn withdraw(&self, berth: &Arc<Berth>) -> Option<Loaded> {
-        {
-            let mut standing_by = lock(&self.standing_by);
-            if let Some(place) = standing_by.iter().rposition(|other| Arc::ptr_eq(other, berth)) {
-                standing_by.remove(place);
-                return None;
-            }
+        if self.strike_out(berth) {
+            return None;
         }
         // Called already; what for comes at any moment.
         let waiting = berth.called.wait_while(lock(&berth.given), |given| given.is_none());
         waiting.unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// False if it does not stand by.
+    fn strike_out(&self, berth: &Arc<Berth>) -> bool {
+        let mut standing_by = lock(&self.standing_by);
+        let place = standing_by.iter().rposition(|other| Arc::ptr_eq(other, berth));
+        place.map(|place| standing_by.remove(place)).is_some()
+    }
+}
+
+/// A thread in service. If foreign code (a waker that panics) takes it along all the same, nobody calls it in vain: what
+/// it was given goes with its berth, and says so.
+struct Duty<'c> {
+    crew: &'c Crew,
+    berth: Arc<Berth>,
+}
+
+impl Drop for Duty<'_> {
+    fn drop(&mut self) {
+        self.crew.strike_out(&self.berth);
     }
 }
 

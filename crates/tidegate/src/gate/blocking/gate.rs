@@ -36,6 +36,9 @@ use super::run::Run;
 /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
 /// ```
 ///
+/// Work holds its permit in the name of whoever asked, also after that has left: with
+/// [`one_permit_per_holder`](crate::LimiterBuilder::one_permit_per_holder) it can ask again when the work is done.
+///
 /// **When full**, callers wait as the limiter's queue allows, and are refused beyond that. **Shutdown:** a runtime that
 /// ends drops the callers that wait on it, and waits for the work that runs, as it does for `spawn_blocking`. To end
 /// in order, [drain](Limiter::drain) the limiter first.

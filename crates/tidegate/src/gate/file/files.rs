@@ -88,25 +88,22 @@ impl Files {
         &self.device.gate
     }
 
-    /// All of a file. It is opened and measured first, then its bytes are waited for, then it is read.
+    /// All of a file. It is measured first, then its bytes are waited for, then it is read.
     ///
     /// # Errors
     /// [`FileTooLarge`](io::ErrorKind::FileTooLarge) if it is larger than the bytes there are at all (read it in
     /// [chunks](File::chunks)), or grew while it was being read; those of [`Files`].
     pub async fn read(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         let path = path.as_ref().to_owned();
-        let open = move || {
-            let file = fs::File::open(path)?;
-            let length = file.metadata()?.len();
-            Ok((file, length))
-        };
-        let (file, length) = self.device.run(Kind::Look, 0, open).await?;
+        let asked = path.clone();
+        let length = self.device.run(Kind::Look, 0, move || Ok(fs::metadata(asked)?.len())).await?;
         let most = self.device.most();
         if length > most {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let room = if length == 0 { UNKNOWN.min(most) } else { length };
-        self.device.run(Kind::Read, room, move || read_whole(&file, length, room)).await
+        // Opened only now: those that wait hold no file open, of which a process has not many.
+        self.device.run(Kind::Read, room, move || read_whole(&fs::File::open(path)?, length, room)).await
     }
 
     /// Writes a file, in place of what it held. Not cut off by its caller, but not atomic either: whoever reads it

@@ -1,176 +1,17 @@
-//! Work that blocks: threads, waiting work and bytes are bounded, whatever callers and work do.
+//! Work that blocks: permits, bytes, panics, outcomes.
 
 use std::future::Future;
-use std::pin::pin;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Condvar, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tidegate::gate::Blocking;
 use tidegate::gate::blocking::BlockingError;
 use tidegate::limit::{Explanation, LimitAlgorithm};
 use tidegate::{AskReady, Demand, Limiter, Outcome, QueueConfig, Readiness, Reason, Sample, View};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 
-/// A device that blocks the threads of its users, real threads, until it is let go.
-#[derive(Default)]
-pub(super) struct Device {
-    open: Mutex<bool>,
-    changed: Condvar,
-    inside: AtomicUsize,
-    most: AtomicUsize,
-    served: AtomicUsize,
-}
-
-impl Device {
-    /// Blocks until the device is let go, then takes a moment.
-    pub(super) fn read(&self, moment: Duration) -> usize {
-        let inside = self.inside.fetch_add(1, SeqCst) + 1;
-        self.most.fetch_max(inside, SeqCst);
-        let open = self.open.lock().unwrap();
-        drop(self.changed.wait_while(open, |open| !*open).unwrap());
-        #[allow(clippy::disallowed_methods)] // blocking its thread is what it is for
-        if !moment.is_zero() {
-            std::thread::sleep(moment);
-        }
-        self.inside.fetch_sub(1, SeqCst);
-        self.served.fetch_add(1, SeqCst)
-    }
-
-    pub(super) fn let_go(&self) {
-        *self.open.lock().unwrap() = true;
-        self.changed.notify_all();
-    }
-
-    fn inside(&self) -> usize {
-        self.inside.load(SeqCst)
-    }
-}
-
-/// Yields until it is so.
-pub(super) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..20_000 {
-        if so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("never: {what}");
-}
-
-fn gate(limit: u64, places: u64) -> Blocking {
-    let queue = QueueConfig::bounded(places).max_wait(Duration::from_secs(600));
-    Blocking::new(Limiter::builder().name("device").limit(limit).queue(queue).build().unwrap())
-}
-
-/// A runtime that counts its threads: now, and the most there were.
-fn counted() -> (Runtime, Arc<[AtomicUsize; 2]>) {
-    let threads = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-    let (start, stop) = (Arc::clone(&threads), Arc::clone(&threads));
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .on_thread_start(move || {
-            let now = start[0].fetch_add(1, SeqCst) + 1;
-            start[1].fetch_max(now, SeqCst);
-        })
-        .on_thread_stop(move || {
-            stop[0].fetch_sub(1, SeqCst);
-        })
-        .build()
-        .unwrap();
-    (runtime, threads)
-}
-
-#[test]
-fn ten_thousand_reads_of_a_slow_device() {
-    const LIMIT: usize = 16;
-    const PLACES: usize = 9_000;
-    const READ: u64 = 4096;
-    let (runtime, threads) = counted();
-    let blocking = gate(LIMIT as u64, PLACES as u64).max_bytes(8_000 * READ);
-    let device = Arc::new(Device::default());
-    runtime.block_on(async {
-        let mut callers = JoinSet::new();
-        for _ in 0..10_000 {
-            let (blocking, device) = (blocking.clone(), Arc::clone(&device));
-            callers.spawn(async move {
-                let read = move || device.read(Duration::from_micros(200));
-                blocking.work(1).bytes(READ).run(read).await
-            });
-        }
-        eventually("all have asked", || {
-            let (threads, bytes) = (blocking.limiter().stats(), blocking.bytes().stats());
-            threads.in_flight + threads.waiting + bytes.waiting == 10_000
-        })
-        .await;
-        eventually("all threads block", || device.inside() == LIMIT).await;
-        assert_eq!(blocking.limiter().in_flight(), LIMIT as u64);
-        assert_eq!(blocking.bytes().in_flight(), 8_000 * READ, "those that run or wait for a thread");
-        assert_eq!(blocking.bytes_waited_for(), 2_000 * READ);
-        assert!(!blocking.readiness().is_ready());
-        // Callers go at once while every thread blocks, and nothing is freed early.
-        let left = callers.len();
-        callers.abort_all();
-        let mut gone = 0;
-        while let Some(ended) = callers.join_next().await {
-            assert!(ended.unwrap_err().is_cancelled());
-            gone += 1;
-        }
-        assert_eq!((left, gone), (10_000, 10_000));
-        assert_eq!((blocking.limiter().stats().waiting, blocking.bytes_waited_for()), (0, 0));
-        assert_eq!(blocking.limiter().in_flight(), LIMIT as u64, "the threads are not done");
-        assert_eq!(blocking.bytes().in_flight(), LIMIT as u64 * READ);
-        assert_eq!(device.inside(), LIMIT);
-        // Others come, and wait for these threads.
-        for _ in 0..6_000 {
-            let (blocking, device) = (blocking.clone(), Arc::clone(&device));
-            callers.spawn(async move {
-                let read = move || device.read(Duration::from_micros(200));
-                blocking.work(1).bytes(READ).run(read).await
-            });
-        }
-        device.let_go();
-        while let Some(ended) = callers.join_next().await {
-            ended.unwrap().unwrap();
-        }
-        assert_eq!(device.served.load(SeqCst), LIMIT + 6_000, "those that waited were not begun");
-        assert_eq!(device.most.load(SeqCst), LIMIT);
-        let most = threads[1].load(SeqCst);
-        assert!(most <= 2 + LIMIT + 4, "{most} threads, two of them workers");
-        let stats = (blocking.limiter().stats(), blocking.bytes().stats());
-        assert_eq!((stats.0.in_flight, stats.1.in_flight), (0, 0));
-        assert_eq!(stats.0.peak_in_flight, LIMIT as u64);
-        assert!(stats.1.peak_in_flight <= 8_000 * READ);
-    });
-}
-
-#[test]
-fn callers_that_come_back_at_once_need_no_more_threads() {
-    const LIMIT: usize = 4;
-    let (runtime, threads) = counted();
-    let blocking = gate(LIMIT as u64, 100);
-    runtime.block_on(async {
-        let mut callers = JoinSet::new();
-        for _ in 0..3 * LIMIT {
-            let blocking = blocking.clone();
-            callers.spawn(async move {
-                for _ in 0..2_000 {
-                    blocking.run(1, || std::hint::black_box(7)).await.unwrap();
-                }
-            });
-        }
-        while let Some(ended) = callers.join_next().await {
-            ended.unwrap();
-        }
-    });
-    let most = threads[1].load(SeqCst);
-    assert!(most <= 2 + LIMIT + 4, "{most} threads, two of them workers");
-    assert_eq!(blocking.limiter().stats().peak_in_flight, LIMIT as u64);
-}
+use super::device::{Device, eventually, gate, poll};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_permit_comes_back_when_the_thread_is_done() {
@@ -238,6 +79,32 @@ async fn a_result_that_nobody_takes_may_panic_and_hurts_nobody() {
     device.let_go();
     assert_eq!(next.await.unwrap().unwrap(), 5, "taken up by the same thread");
     assert_eq!((blocking.limiter().in_flight(), blocking.bytes().in_flight()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waker_that_panics_hurts_nobody() {
+    struct Rude;
+    impl Wake for Rude {
+        fn wake(self: Arc<Self>) {
+            panic!("woken");
+        }
+    }
+    let blocking = gate(1, 4);
+    let device = Arc::new(Device::default());
+    let read = Arc::clone(&device);
+    let rude = Waker::from(Arc::new(Rude));
+    let mut first = Box::pin(blocking.run(1, move || read.read(Duration::ZERO)));
+    assert!(first.as_mut().poll(&mut Context::from_waker(&rude)).is_pending());
+    let mut permit = Box::pin(blocking.limiter().acquire(1));
+    assert!(permit.as_mut().poll(&mut Context::from_waker(&rude)).is_pending());
+    let last = blocking.clone();
+    let last = tokio::spawn(async move { last.run(1, || 5).await });
+    eventually("two wait", || blocking.limiter().stats().waiting == 2).await;
+    device.let_go();
+    eventually("it is handed over", || device.served.load(SeqCst) == 1 && poll(&mut first).is_ready()).await;
+    permit.await.unwrap().success();
+    assert_eq!(last.await.unwrap().unwrap(), 5);
+    assert_eq!(blocking.limiter().in_flight(), 0);
 }
 
 #[tokio::test]
@@ -308,108 +175,6 @@ async fn more_bytes_than_its_share_may_wait_never() {
     }
 }
 
-#[tokio::test]
-async fn the_end_of_the_runtime_frees_who_waits() {
-    let limiter = Limiter::fixed(1);
-    let blocking = Blocking::new(limiter.clone()).max_bytes(10);
-    let device = Arc::new(Device::default());
-    let other = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let mut callers = JoinSet::new();
-    for _ in 0..3 {
-        let (read, blocking) = (Arc::clone(&device), blocking.clone());
-        let work = async move { blocking.work(1).bytes(5).run(move || read.read(Duration::ZERO)).await };
-        callers.spawn_on(work, other.handle());
-    }
-    // One runs, one waits for its thread, one for its bytes.
-    eventually("all wait", || {
-        device.inside() == 1 && limiter.stats().waiting == 1 && blocking.bytes().stats().waiting == 1
-    })
-    .await;
-    other.shutdown_background();
-    while let Some(ended) = callers.join_next().await {
-        assert!(ended.unwrap_err().is_cancelled());
-    }
-    assert_eq!((limiter.stats().waiting, limiter.in_flight()), (0, 1));
-    assert_eq!((blocking.bytes_waited_for(), blocking.bytes().in_flight()), (0, 5));
-    device.let_go();
-    assert_eq!(blocking.run(1, || 5).await.unwrap(), 5, "also here, once the thread is done");
-    eventually("the bytes come back", || blocking.bytes().in_flight() == 0).await;
-}
-
-#[test]
-fn a_runtime_that_ends_says_so_to_who_waits_elsewhere() {
-    let runtime =
-        Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).enable_all().build().unwrap();
-    let blocking = gate(4, 4);
-    let device = Arc::new(Device::default());
-    let mut works: Vec<_> = (0..2)
-        .map(|_| {
-            let (read, blocking) = (Arc::clone(&device), blocking.clone());
-            Box::pin(async move { blocking.run(1, move || read.read(Duration::ZERO)).await })
-        })
-        .collect();
-    {
-        let _here = runtime.enter();
-        assert!(works.iter_mut().all(|work| poll(work).is_pending()));
-    }
-    // One is on the only thread, the other in the runtime's own line, with its permit.
-    while device.inside() == 0 {
-        std::thread::yield_now();
-    }
-    assert_eq!(blocking.limiter().in_flight(), 2);
-    let handle = runtime.handle().clone();
-    runtime.shutdown_background();
-    device.let_go();
-    let late = gate(1, 1);
-    let mut third = Box::pin(late.run(1, || ()));
-    {
-        let _here = handle.enter();
-        assert!(poll(&mut third).is_pending());
-    }
-    let alone = Builder::new_current_thread().enable_all().build().unwrap();
-    let second = works.pop().unwrap();
-    let first = works.pop().unwrap();
-    alone.block_on(async {
-        assert!(first.await.is_ok());
-        // Whether a runtime that ends still takes up what lies in its line is its own affair.
-        assert!(matches!(second.await, Ok(_) | Err(BlockingError::Stopped)));
-        assert!(matches!(third.await, Err(BlockingError::Stopped)));
-        assert_eq!((blocking.limiter().in_flight(), late.limiter().in_flight()), (0, 0));
-    });
-    let nowhere = poll(&mut Box::pin(blocking.run(1, || ())));
-    assert!(matches!(nowhere, Poll::Ready(Err(BlockingError::Stopped))));
-}
-
-#[test]
-fn work_of_another_runtime_is_not_taken_up() {
-    let [one, two] = ["one", "two"].map(|name| {
-        Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build().unwrap()
-    });
-    let blocking = gate(1, 4);
-    let device = Arc::new(Device::default());
-    let on = |runtime: &Runtime| {
-        let (read, blocking) = (Arc::clone(&device), blocking.clone());
-        runtime.spawn(async move {
-            let work = move || {
-                read.read(Duration::ZERO);
-                std::thread::current().name().map(String::from)
-            };
-            blocking.run(1, work).await.unwrap()
-        })
-    };
-    let first = on(&one);
-    while device.inside() == 0 {
-        std::thread::yield_now();
-    }
-    let second = on(&two);
-    while blocking.limiter().stats().waiting == 0 {
-        std::thread::yield_now();
-    }
-    device.let_go();
-    assert_eq!(one.block_on(first).unwrap().as_deref(), Some("one"));
-    assert_eq!(two.block_on(second).unwrap().as_deref(), Some("two"));
-}
-
 #[tokio::test(start_paused = true)]
 async fn two_waits_have_one_bound() {
     let queue = QueueConfig::bounded(10).max_wait(Duration::from_secs(10));
@@ -473,57 +238,4 @@ async fn an_adaptive_limit_hears_how_it_ended() {
         (Outcome::Success, false),
     ];
     assert_eq!(*heard.0.lock().unwrap(), expected);
-}
-
-#[test]
-fn cancelled_anywhere_nothing_is_lost() {
-    let (runtime, threads) = counted();
-    let blocking = gate(3, 20).max_bytes(50);
-    runtime.block_on(async {
-        let done = Arc::new(AtomicUsize::new(0));
-        let mut callers = JoinSet::new();
-        for caller in 0..8_u64 {
-            let (blocking, done) = (blocking.clone(), Arc::clone(&done));
-            callers.spawn(async move {
-                for round in 0..1_500_u64 {
-                    let count = Arc::clone(&done);
-                    let bytes = (caller * 7 + round) % 30;
-                    let mut work =
-                        Box::pin(blocking.work(1).bytes(bytes).run(move || count.fetch_add(1, SeqCst)));
-                    // Left after so many polls, whatever came of them; now and then awaited.
-                    for _ in 0..(caller + round) % 4 {
-                        if poll(&mut work).is_ready() {
-                            break;
-                        }
-                        tokio::task::yield_now().await;
-                    }
-                    if round % 5 == 0 {
-                        drop(work);
-                        match blocking.work(1).bytes(bytes).run(|| ()).await {
-                            Ok(()) => {}
-                            // Those that left may still hold their bytes.
-                            Err(BlockingError::Refused(no)) if no.reason() == Reason::Memory => {}
-                            Err(other) => panic!("{other}"),
-                        }
-                    }
-                }
-            });
-        }
-        while let Some(ended) = callers.join_next().await {
-            ended.unwrap();
-        }
-        eventually("everything comes back", || {
-            blocking.limiter().in_flight() == 0 && blocking.bytes().in_flight() == 0
-        })
-        .await;
-        let stats = (blocking.limiter().stats(), blocking.bytes().stats());
-        assert_eq!((stats.0.waiting, stats.1.waiting, blocking.bytes_waited_for()), (0, 0, 0));
-        assert!(stats.0.peak_in_flight <= 3 && stats.1.peak_in_flight <= 50);
-    });
-    assert!(threads[1].load(SeqCst) <= 2 + 3 + 4);
-}
-
-/// Polls once, as if somebody else would poll again: work must not depend on who wakes.
-pub(super) fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }

@@ -11,7 +11,7 @@ use tidegate::gate::{Blocking, Files};
 use tidegate::{AskReady, Criticality, Demand, Limiter, QueueConfig, Reason, Refused};
 use tokio::task::JoinSet;
 
-use super::blocking::{Device, eventually, poll};
+use super::device::{Device, eventually, poll};
 
 /// A folder of its own, removed at the end.
 struct Folder(PathBuf);
