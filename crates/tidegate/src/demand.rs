@@ -62,7 +62,8 @@ impl Demand {
     }
 
     /// The name shown by [`Limiter::holders`](crate::Limiter::holders) and
-    /// [`waiters`](crate::Limiter::waiters).
+    /// [`waiters`](crate::Limiter::waiters): whoever the capacity is for, which need not be who asks. Where
+    /// [one permit per holder](crate::LimiterBuilder::one_permit_per_holder) was asked for, it has one.
     #[must_use]
     pub fn holder(mut self, who: impl Into<Cow<'static, str>>) -> Self {
         self.holder = Some(who.into());

@@ -45,7 +45,7 @@ pub mod tower;
 pub use demand::Demand;
 pub use limiter::{
     Acquire, Admission, ConfigError, Coverage, Drained, Limiter, LimiterBuilder, LimiterStats, Occupant,
-    Permit, QueueConfig, ReadinessWatch, RunError, ServiceTime, Ticket, TicketId, TryClaimError,
+    Occupants, Permit, QueueConfig, ReadinessWatch, RunError, ServiceTime, Ticket, TicketId, TryClaimError,
 };
 pub use readiness::{AskReady, Readiness, WaitEstimate};
 pub use refused::{Reason, Refused};

@@ -37,11 +37,14 @@ pub enum Reason {
     TicketInvalid,
     /// The request cannot be understood.
     Malformed,
+    /// The holder has its one permit, or waits for it, already: a mistake in the program, which would wait for
+    /// itself (see [`one_permit_per_holder`](crate::LimiterBuilder::one_permit_per_holder)).
+    AlreadyHeld,
 }
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::QueueFull,
         Self::WaitTooLong,
         Self::Deadline,
@@ -55,6 +58,7 @@ impl Reason {
         Self::Draining,
         Self::TicketInvalid,
         Self::Malformed,
+        Self::AlreadyHeld,
     ];
 
     /// Position in [`Reason::ALL`].
@@ -80,6 +84,7 @@ impl Reason {
             Self::Draining => "draining",
             Self::TicketInvalid => "ticket_invalid",
             Self::Malformed => "malformed",
+            Self::AlreadyHeld => "already_held",
         }
     }
 }

@@ -229,6 +229,7 @@ fn detail(reason: Reason) -> &'static str {
         Reason::OriginTimeout => "The service behind did not answer in time.",
         Reason::TicketInvalid => "The ticket shown is not valid.",
         Reason::Malformed => "The request cannot be understood.",
+        Reason::AlreadyHeld => "This holder has its one permit already.",
     }
 }
 

@@ -95,6 +95,7 @@ pub struct LimiterBuilder {
     pub(super) algorithm: Option<Box<dyn LimitAlgorithm>>,
     pub(super) queue: QueueConfig,
     pub(super) track_occupants: bool,
+    pub(super) one_each: bool,
     pub(super) dry_run: bool,
 }
 
@@ -106,6 +107,7 @@ impl LimiterBuilder {
             algorithm: None,
             queue: QueueConfig::default(),
             track_occupants: false,
+            one_each: false,
             dry_run: false,
         }
     }
@@ -137,6 +139,16 @@ impl LimiterBuilder {
     /// Keeps a list of holders for [`Limiter::holders`]. Off by default: every admission then takes a lock.
     pub fn track_occupants(mut self, yes: bool) -> Self {
         self.track_occupants = yes;
+        self
+    }
+
+    /// Refuses a holder that holds a permit, or waits for one, already ([`AlreadyHeld`](crate::Reason::AlreadyHeld)):
+    /// at a limit of one it would wait for itself for ever, at any other now and then. The holder is the one that
+    /// the demand [names](crate::Demand::holder), else the tokio task that asks; outside of a task nobody is looked for.
+    /// Off by default. It [tracks occupants](Self::track_occupants), and looks through those that wait at each
+    /// admission while somebody does.
+    pub fn one_permit_per_holder(mut self, yes: bool) -> Self {
+        self.one_each = yes;
         self
     }
 

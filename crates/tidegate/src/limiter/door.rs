@@ -36,6 +36,7 @@ impl Shared {
     #[inline(never)]
     pub(super) fn ask(&self, demand: Demand) -> Result<Passage, Refused> {
         self.visit(|desk, wakes| {
+            self.ask_for_first(desk, &demand)?;
             desk.outlook.arrived(desk.now(), demand.weight);
             if self.has_room(desk, demand.weight) {
                 return Ok(Passage::Admitted(self.admitted(desk, &demand)));
@@ -54,6 +55,7 @@ impl Shared {
     #[inline(never)]
     pub(super) fn ask_at_once(&self, demand: Demand) -> Result<Grant, Refused> {
         self.visit(|desk, _| {
+            self.ask_for_first(desk, &demand)?;
             desk.outlook.arrived(desk.now(), demand.weight);
             if self.has_room(desk, demand.weight) {
                 return Ok(self.admitted(desk, &demand));
@@ -108,7 +110,7 @@ impl Shared {
             return Ok(Passage::Admitted(self.admitted(desk, demand)));
         }
         let said = Prediction { p50: nanos(estimate.expected), p90: nanos(estimate.upper) };
-        let seat = Arc::new(Seat::new(question, (estimate.samples > 0).then_some(said), demand.who()));
+        let seat = Arc::new(Seat::new(question, (estimate.samples > 0).then_some(said), self.who(demand)));
         match desk.line_up(self, &seat, wakes) {
             Some(id) => Ok(Passage::Waiting { seat, id }),
             None => Err((Reason::QueueFull, Some(estimate))),
@@ -138,7 +140,8 @@ impl Shared {
         let at = desk.now();
         self.counts.admit(demand.weight, self.in_flight());
         desk.outlook.dispatched(at, demand.weight);
-        let holder = self.tracked.then(|| desk.register_holder(demand.who(), demand.weight, demand.class));
+        let holder =
+            self.tracked.then(|| desk.register_holder(self.who(demand), demand.weight, demand.class));
         Grant { at, holder }
     }
 

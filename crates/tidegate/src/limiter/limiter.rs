@@ -15,7 +15,6 @@ use crate::sync::lock;
 use super::acquire::{Acquire, RunError};
 use super::builder::LimiterBuilder;
 use super::door::Passage;
-use super::occupants::Occupant;
 use super::permit::Permit;
 use super::seat::Grant;
 use super::service::ServiceTime;
@@ -114,29 +113,6 @@ impl Limiter {
                 fixed
             }
         }
-    }
-
-    /// Who holds capacity, in no order. Empty unless [`track_occupants`](LimiterBuilder::track_occupants) was
-    /// asked for.
-    #[must_use]
-    pub fn holders(&self) -> Vec<Occupant> {
-        let now = self.shared.clock.now();
-        let desk = lock(&self.shared.desk);
-        desk.register
-            .iter()
-            .map(|holder| Occupant::new(&holder.who, holder.weight, holder.class, holder.since, now))
-            .collect()
-    }
-
-    /// Who waits, the highest class first, by arrival inside a class.
-    #[must_use]
-    pub fn waiters(&self) -> Vec<Occupant> {
-        let now = self.shared.clock.now();
-        let desk = lock(&self.shared.desk);
-        desk.queue
-            .iter()
-            .map(|entry| Occupant::new(&entry.value.who, entry.weight, entry.class, entry.since, now))
-            .collect()
     }
 
     /// Units a second that are admitted while the limit binds; `None` before it has.

@@ -9,12 +9,15 @@
 //! | `outlook`, `service` | how long, and when to come back |
 //! | `limiter`, `builder` | the public face |
 //! | `permit`, `ticket`, `acquire` | what callers hold |
-//! | `occupants`, `stats`, `watch` | what can be asked |
+//! | `first` | one permit to a holder, where that was asked for |
+//! | `census`, `occupants`, `stats`, `watch` | what can be asked |
 
 mod acquire;
 mod builder;
+mod census;
 mod desk;
 mod door;
+mod first;
 #[allow(clippy::module_inception)] // the folder is the concept, the file its main type
 mod limiter;
 mod occupants;
@@ -40,6 +43,7 @@ mod timed_tests;
 
 pub use acquire::{Acquire, RunError};
 pub use builder::{ConfigError, LimiterBuilder, QueueConfig};
+pub use census::Occupants;
 pub use limiter::Limiter;
 pub use occupants::Occupant;
 pub use permit::Permit;

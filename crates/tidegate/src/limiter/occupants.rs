@@ -1,6 +1,7 @@
 //! Who holds and who waits, on request.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tidegate_control::queue::Criticality;
@@ -43,11 +44,26 @@ pub(super) struct Holder {
 pub(super) struct Register {
     places: Vec<Option<Holder>>,
     free: Vec<usize>,
+    /// How many entries a name has; kept only where holders are looked for by name. In dry run more than one.
+    names: Option<HashMap<Cow<'static, str>, usize>>,
 }
 
 impl Register {
+    /// From now on holders can be looked for by name.
+    pub(super) fn keep_names(&mut self) {
+        self.names.get_or_insert_default();
+    }
+
+    /// Is there a holder of this name?
+    pub(super) fn knows(&self, who: &str) -> bool {
+        self.names.as_ref().is_some_and(|names| names.contains_key(who))
+    }
+
     /// Enters a holder; the number finds it again.
     pub(super) fn enter(&mut self, holder: Holder) -> usize {
+        if let (Some(names), Some(who)) = (&mut self.names, &holder.who) {
+            *names.entry(who.clone()).or_default() += 1;
+        }
         let place = self.free.pop().unwrap_or(self.places.len());
         match self.places.get_mut(place) {
             Some(entry) => *entry = Some(holder),
@@ -58,8 +74,14 @@ impl Register {
 
     /// Strikes a holder out.
     pub(super) fn strike(&mut self, place: usize) {
-        if self.places.get_mut(place).and_then(Option::take).is_some() {
-            self.free.push(place);
+        let Some(holder) = self.places.get_mut(place).and_then(Option::take) else { return };
+        self.free.push(place);
+        let (Some(names), Some(who)) = (&mut self.names, &holder.who) else { return };
+        if let Some(count) = names.get_mut(who) {
+            *count -= 1;
+            if *count == 0 {
+                names.remove(who);
+            }
         }
     }
 
@@ -84,5 +106,19 @@ mod tests {
         assert_eq!(register.enter(holder(3)), first);
         assert_ne!(first, second);
         assert_eq!(register.iter().map(|h| h.weight).sum::<u64>(), 5);
+    }
+
+    #[test]
+    fn a_name_is_known_as_long_as_somebody_bears_it() {
+        let mut register = Register::default();
+        register.keep_names();
+        let holder = || Holder { who: Some("a".into()), weight: 1, class: Criticality::Critical, since: 0 };
+        let (first, second) = (register.enter(holder()), register.enter(holder()));
+        register.strike(first);
+        register.strike(first);
+        assert!(register.knows("a"));
+        register.strike(second);
+        assert!(!register.knows("a"));
+        assert!(register.names.is_some_and(|names| names.is_empty()), "nothing is left behind");
     }
 }

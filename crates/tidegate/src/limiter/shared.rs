@@ -31,6 +31,8 @@ pub(super) struct Shared {
     /// There is an algorithm to feed: every event passes the desk with its time.
     pub(super) measured: bool,
     pub(super) tracked: bool,
+    /// A holder has one permit at most.
+    pub(super) one_each: bool,
     pub(super) dry_run: bool,
     pub(super) queue_capacity: usize,
     pub(super) max_wait: u64,
@@ -61,11 +63,16 @@ impl Shared {
         };
         let measured = builder.algorithm.is_some();
         let gate = Gate::new(limit);
-        if measured || builder.track_occupants || builder.dry_run {
+        let tracked = builder.track_occupants || builder.one_each;
+        if measured || tracked || builder.dry_run {
             gate.set_desk(true);
         }
         let outlook = Outlook::new(measured);
         let queue = ClassQueue::new(builder.queue.capacity);
+        let mut desk = Desk::new(queue, outlook, builder.algorithm);
+        if builder.one_each {
+            desk.register.keep_names();
+        }
         Self {
             gate,
             limit: AtomicU64::new(limit),
@@ -73,12 +80,13 @@ impl Shared {
             clock: Clock::start(),
             name: builder.name.as_ref().into(),
             measured,
-            tracked: builder.track_occupants,
+            tracked,
+            one_each: builder.one_each,
             dry_run: builder.dry_run,
             queue_capacity: builder.queue.capacity,
             max_wait: builder.queue.max_wait,
             patience: builder.queue.patience,
-            desk: Mutex::new(Desk::new(queue, outlook, builder.algorithm)),
+            desk: Mutex::new(desk),
             changed: Notify::new(),
         }
     }
@@ -218,7 +226,11 @@ impl Shared {
 
     /// The figures of this moment.
     pub(super) fn stats(&self) -> LimiterStats {
-        let desk = lock(&self.desk);
+        self.stats_at(&lock(&self.desk))
+    }
+
+    /// The figures of this moment, for who is at the desk.
+    pub(super) fn stats_at(&self, desk: &Desk) -> LimiterStats {
         let (limit, free) = (self.limit(), self.gate.read().free());
         let mut stats = LimiterStats {
             limit,
@@ -236,6 +248,6 @@ impl Shared {
 
 /// Units held when `free` of `limit` are free.
 #[inline]
-fn held(limit: u64, free: i64) -> u64 {
+pub(super) fn held(limit: u64, free: i64) -> u64 {
     u64::try_from((limit as i64).saturating_sub(free)).unwrap_or(0)
 }

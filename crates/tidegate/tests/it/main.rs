@@ -13,4 +13,5 @@ mod model;
 mod stress;
 #[cfg(feature = "tower")]
 mod tower;
+mod trio;
 mod wait;

@@ -1,9 +1,13 @@
-//! The places where programs overrun.
+//! Gates before the places where programs overrun.
 
 #[cfg(unix)]
 mod accept;
-//! Gates before the places where programs overrun.
-
+mod blocking;
+mod crowd;
+mod device;
+#[cfg(any(unix, windows))]
+mod file;
 mod makes;
 mod pool;
+mod runtimes;
 mod strict;
