@@ -11,7 +11,7 @@ use crate::tower::chance::Chance;
 use crate::tower::pushback::HearErrors;
 use crate::tower::refusal::AsError;
 
-use super::ledger::{Ledger, share};
+use super::ledger::Ledger;
 use super::service::Restrain;
 
 /// Both from the SRE book (see [`RestrainLayer`]): long enough for a share to be a share, and twice as much as is accepted,
@@ -124,8 +124,7 @@ impl<H, R> RestrainLayer<H, R> {
     /// The share of calls that is refused here now.
     #[must_use]
     pub fn share(&self) -> f64 {
-        let (requests, accepts) = self.with_ledger(|ledger, now| ledger.sums(now));
-        share(requests, accepts, self.k)
+        self.with_ledger(|ledger, now| ledger.share(now, self.k))
     }
 
     pub(super) fn with_ledger<T>(&self, act: impl FnOnce(&mut Ledger, Instant) -> T) -> T {

@@ -7,9 +7,12 @@ use tokio::time::Instant;
 /// Two minutes (the SRE book's) in steps of five seconds.
 const BUCKETS: usize = 24;
 
+/// Fewer requests than this are not a share of anything: by the formula alone one refusal would refuse every second call.
+const LEAST: u64 = 10;
+
 /// Beyer et al., "Site Reliability Engineering", ch. 21 ("Handling Overload"), "Client-Side Throttling": the share of calls
 /// that a client refuses itself, max(0, (requests − K × accepts) / (requests + 1)).
-pub(super) fn share(requests: u64, accepts: u64, k: f64) -> f64 {
+fn share(requests: u64, accepts: u64, k: f64) -> f64 {
     ((requests as f64 - k * accepts as f64) / (requests as f64 + 1.0)).max(0.0)
 }
 
@@ -54,7 +57,7 @@ impl Ledger {
     }
 
     /// Requests and accepts of the window.
-    pub(super) fn sums(&self, now: Instant) -> (u64, u64) {
+    fn sums(&self, now: Instant) -> (u64, u64) {
         let step = self.step(now);
         self.buckets
             .iter()
@@ -64,11 +67,16 @@ impl Ledger {
             })
     }
 
+    /// The share of calls that is to be refused now.
+    pub(super) fn share(&self, now: Instant, k: f64) -> f64 {
+        let (requests, accepts) = self.sums(now);
+        if requests < LEAST { 0.0 } else { share(requests, accepts, k) }
+    }
+
     /// Whether a call goes through, given a number from [0, 1). One goes through in any case when none has for `probe`.
     pub(super) fn passes(&mut self, now: Instant, k: f64, probe: Duration, chance: f64) -> bool {
-        let (requests, accepts) = self.sums(now);
         let probes = self.passed.is_none_or(|passed| now.saturating_duration_since(passed) >= probe);
-        let passes = probes || chance >= share(requests, accepts, k);
+        let passes = probes || chance >= self.share(now, k);
         if passes {
             self.passed = Some(now);
         }

@@ -23,12 +23,17 @@ use super::layer::RestrainLayer;
 /// Refusing costs a server too, and clients that keep asking can hold it at its knees with refusals alone. So a client
 /// refuses a share of its calls itself: max(0, (requests − K × accepts) / (requests + 1)) over the last two minutes, K = 2
 /// (Beyer et al., "Site Reliability Engineering", ch. 21). Accepted is what the server answered, well or badly
-/// ([`Pushback::is_accepted`](crate::tower::Pushback::is_accepted)). Two things differ from the book. A call is entered
+/// ([`Pushback::is_accepted`](crate::tower::Pushback::is_accepted)). Three things differ from the book. Fewer than ten calls are no share
+/// of anything. A call is entered
 /// when its answer is there, not when it begins: else a hundred calls at once to a slow server that is well would look like
 /// a hundred refusals. And one call a second goes through in any case, so that a server which comes back is noticed then.
+/// Trust returns more slowly: after a failure as long as the window, calls grow e-fold in half of it (one minute), as in the
+/// book; a shorter [`window`](RestrainLayer::window) forgets sooner.
 ///
 /// A call that is refused here gets what [`OnRefusal`] makes of a [`Refused`] ([`Reason::QueueFull`]; not worth retrying,
 /// since asking again is what is to be avoided). Calls that were cancelled, or refused by a layer further in, do not count.
+///
+/// A retry that is refused here takes the place of the server's answer before it.
 ///
 /// `poll_ready` is ready always and asks nobody; the inner service is driven to readiness inside the call (decision 5).
 /// **When cancelled:** the inner call is dropped, and nothing is entered. **Runtime:** none is needed.
