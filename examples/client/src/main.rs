@@ -57,8 +57,8 @@ fn never_sent(error: &(dyn std::error::Error + 'static)) -> bool {
 
 type Answer = Response<HeardBody<reqwest::Body>>;
 
-/// Innermost first: the body's word is heard; a server that refuses most is asked for less; a "not now" holds for
-/// everybody; and who has patience comes back at its moment.
+/// Innermost first: the body's word is heard; a "not now" holds for everybody; who has patience comes back at its moment;
+/// and a server that refuses most of it all the same is asked for less.
 fn client(
     patience: Duration,
 ) -> impl Service<Request<Bytes>, Response = Answer, Error = BoxError, Future: Send> + Clone + Send + 'static
@@ -66,9 +66,9 @@ fn client(
     let hear = HearHttp::new().unprocessed_if(never_sent);
     let reqwest = reqwest::Client::new();
     let service = tower::service_fn(move |request| send(reqwest.clone(), request));
-    let service = RestrainLayer::new().hear(hear).layer(HearBodyLayer.layer(service));
-    let service = PushbackLayer::new(hear).by(ByAuthority).layer(service);
-    RetryLayer::new(patience, RepeatHttp).hear(hear).layer(service)
+    let service = PushbackLayer::new(hear).by(ByAuthority).layer(HearBodyLayer.layer(service));
+    let service = RetryLayer::new(patience, RepeatHttp).hear(hear).layer(service);
+    RestrainLayer::new().hear(hear).layer(service)
 }
 
 /// What a caller learns.
@@ -138,10 +138,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_patient_are_served_at_their_moment() {
         let lines = run(Duration::from_secs(120)).await.unwrap();
+        // On a busy machine two moments may come together and the budget may then be spent; nobody is left without an answer.
         let served = count(&lines, "done: caller");
-        // A client that learns that most is refused sends less of it; nobody is left without an answer.
-        assert_eq!(served + count(&lines, "not sent") + count(&lines, "503"), CALLERS, "{lines:#?}");
-        assert!(served >= 4, "{lines:#?}");
+        assert_eq!(served + count(&lines, "come back in"), CALLERS, "{lines:#?}");
+        assert!(served >= CALLERS / 2, "{lines:#?}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

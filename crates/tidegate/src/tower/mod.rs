@@ -17,9 +17,9 @@
 //!
 //! | Part | What it does |
 //! |---|---|
+//! | [`RestrainLayer`], [`Restrain`] | asks less of a server that refuses most of it |
 //! | [`RetryLayer`], [`Retry`] | asks again where that is safe and may help, at the server's moment, within the caller's patience and a budget |
 //! | [`PushbackLayer`], [`Held`] | while a server's "not now" is in force, refuses here, with the time that is left |
-//! | [`RestrainLayer`], [`Restrain`] | asks less of a server that refuses most of it |
 //!
 //! What follows has the same answer for every layer before a service. **When full:** the call waits as the limiter's queue
 //! has it, then gets the refusal, turned into whatever [`OnRefusal`] makes of it. **When cancelled:** dropping the

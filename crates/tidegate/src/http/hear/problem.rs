@@ -215,7 +215,7 @@ mod tests {
             // Cut off anywhere, an object says nothing.
             if value.is_object() {
                 for end in 0..text.trim_end().len() {
-                    prop_assert_eq!(said(&text.as_bytes()[..end]), Said::default(), "{}", &text[..end.min(0)]);
+                    prop_assert_eq!(said(&text.as_bytes()[..end]), Said::default(), "{} of {}", end, text);
                 }
             }
         }

@@ -33,7 +33,11 @@ use super::layer::RestrainLayer;
 /// A call that is refused here gets what [`OnRefusal`] makes of a [`Refused`] ([`Reason::QueueFull`]; not worth retrying,
 /// since asking again is what is to be avoided). Calls that were cancelled, or refused by a layer further in, do not count.
 ///
-/// A retry that is refused here takes the place of the server's answer before it.
+/// An attempt that lasted beyond its deadline
+/// does.
+///
+/// **Order.** Put it around a [`Retry`](crate::tower::Retry), not inside: what the server itself asked back is not to be
+/// refused here, and a retry has a budget of its own.
 ///
 /// `poll_ready` is ready always and asks nobody; the inner service is driven to readiness inside the call (decision 5).
 /// **When cancelled:** the inner call is dropped, and nothing is entered. **Runtime:** none is needed.
@@ -116,7 +120,7 @@ where
             StageProj::Asking { work } => {
                 let result = ready!(work.poll(cx)).map_err(R::pass_on);
                 let heard = this.with.hear.hear(result.as_ref());
-                if !heard.is_local() {
+                if !heard.is_local() || !heard.is_unprocessed() {
                     this.with.with_ledger(|ledger, now| ledger.add(now, heard.is_accepted()));
                 }
                 result

@@ -39,15 +39,15 @@ fn refused_stream(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<h2::Error>().is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
-/// The whole stack: retry, pushback, restraint, the body's word, the client.
+/// The whole stack: restraint, retry, pushback, the body's word, the client.
 fn client(
     patience: Duration,
 ) -> impl Service<Request<Full<Bytes>>, Response = Answer, Error = BoxError, Future: Send> + Clone + Send {
     let hear = HearHttp::new().unprocessed_if(refused_stream);
     let inner = HearBodyLayer.layer(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
-    let inner = RestrainLayer::new().hear(hear).layer(inner);
     let inner = PushbackLayer::new(hear).by(ByAuthority).layer(inner);
-    RetryLayer::new(patience, RepeatHttp).hear(hear).layer(inner)
+    let inner = RetryLayer::new(patience, RepeatHttp).hear(hear).layer(inner);
+    RestrainLayer::new().hear(hear).layer(inner)
 }
 
 fn request(method: &str, address: SocketAddr) -> Request<Full<Bytes>> {

@@ -207,7 +207,7 @@ below! {
     retry_ours: make => patient().layer(make());
     pushback: make => PushbackLayer::new(HearErrors).layer(make());
     restrain: make => RestrainLayer::new().layer(make());
-    client: make => patient().layer(PushbackLayer::new(HearErrors).layer(RestrainLayer::new().layer(make())));
+    client: make => RestrainLayer::new().layer(patient().layer(PushbackLayer::new(HearErrors).layer(make())));
     serial_above: make => LimitLayer::new(Limiter::fixed(64)).serial().layer(make());
 }
 
@@ -221,7 +221,8 @@ above! {
     concurrency_limit: layer => layer.layer(ConcurrencyLimit::new(worker(), 2));
     deadline: layer => layer.layer(DeadlineLayer::new(HANGS).layer(worker()));
     retry_ours: layer => layer.layer(patient().layer(worker()));
-    client: layer => layer.layer(patient().layer(PushbackLayer::new(HearErrors).layer(RestrainLayer::new().layer(worker()))));
+    client: layer => layer.layer(
+        RestrainLayer::new().layer(patient().layer(PushbackLayer::new(HearErrors).layer(worker()))));
     reserve: layer => layer.layer(LimitLayer::new(Limiter::fixed(2)).reserve().layer(worker()));
     limit: layer => layer.layer(LimitLayer::new(Limiter::fixed(2)).layer(worker()));
 }
