@@ -93,6 +93,8 @@ impl<B: Body + Unpin> Unpin for HeardBody<B> {}
 pub struct HeardBody<B: Body> {
     read: VecDeque<Result<Frame<B::Data>, B::Error>>,
     rest: B,
+    /// The rest has said that it is at its end, and is not to be asked again.
+    ended: bool,
 }
 
 impl<B: Body> HeardBody<B> {
@@ -112,16 +114,18 @@ impl<B: Body + Unpin> Body for HeardBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         match self.read.pop_front() {
             Some(frame) => Poll::Ready(Some(frame)),
+            None if self.ended => Poll::Ready(None),
             None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.is_empty() && self.rest.is_end_stream()
+        self.read.is_empty() && (self.ended || self.rest.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (ahead, rest) = (self.ahead(), self.rest.size_hint());
+        let ahead = self.ahead();
+        let rest = if self.ended { SizeHint::with_exact(0) } else { self.rest.size_hint() };
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {
             hint.set_upper(upper.saturating_add(ahead));
@@ -148,11 +152,14 @@ impl<B: Body + Unpin> Reading<B> {
     /// Reads on; ready when there is no more to be read, or it is too much.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let HeardBody { read, rest } = &mut self.body;
+            let HeardBody { read, rest, ended } = &mut self.body;
             if read.len() >= MOST_FRAMES {
                 return Poll::Ready(());
             }
-            let Some(frame) = ready!(Pin::new(rest).poll_frame(cx)) else { return Poll::Ready(()) };
+            let Some(frame) = ready!(Pin::new(rest).poll_frame(cx)) else {
+                *ended = true;
+                return Poll::Ready(());
+            };
             let mut goes_on = frame.is_ok();
             if let Some(data) = frame.as_ref().ok().and_then(Frame::data_ref) {
                 // Of data in several pieces only the first can be seen without taking it.
@@ -202,7 +209,7 @@ where
         let mut this = self.project();
         if this.reading.is_none() {
             let (head, rest) = ready!(this.future.poll(cx))?.into_parts();
-            let body = HeardBody { read: VecDeque::new(), rest };
+            let body = HeardBody { read: VecDeque::new(), rest, ended: false };
             let refused =
                 matches!(head.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
             if !refused || !is_problem(&head.headers) || body.rest.size_hint().lower() > MOST_BYTES as u64 {

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioExecutor;
 use tidegate::http::{
     ByAuthority, ByStatus, Deadline, HearBodyLayer, HearHttp, RepeatHttp, RespondWith, UntilBodyEnd,
 };
-use tidegate::tower::{BoxError, LimitLayer, PushbackLayer, RestrainLayer, RetryLayer};
+use tidegate::tower::{BoxError, LimitLayer, Pushback, PushbackLayer, RestrainLayer, RetryLayer};
 use tidegate::{Limiter, QueueConfig, Refused};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -250,6 +250,26 @@ async fn who_was_given_a_moment_comes_back_at_it_whatever_others_heard_since() {
     assert_eq!(*arrivals.lock().unwrap(), [0, 0, 0, 2, 4, 6]);
 }
 
+/// What was read ahead is all there, with its length, and its end is not asked for twice (this one never answers that).
+#[tokio::test(start_paused = true)]
+async fn a_body_that_was_read_ends_once() {
+    let problem = Bytes::from_static(br#"{"retry_after_ms":250,"worth_retrying":true}"#);
+    let server = tower::service_fn(|status: u16| {
+        let frames = vec![Bytes::new(), problem.slice(10..), problem.slice(..10)];
+        let response = Response::builder().status(status).header("content-type", "application/problem+json");
+        std::future::ready(Ok::<_, BoxError>(response.body(StreamOf(frames)).unwrap()))
+    });
+    let service = HearBodyLayer.layer(server);
+    for (status, heard) in [(503, true), (429, true), (400, false)] {
+        let response = service.clone().oneshot(status).await.unwrap();
+        let moment = response.extensions().get().and_then(Pushback::moment);
+        assert_eq!(moment, heard.then_some(Duration::from_millis(250)), "{status}");
+        let hint = http_body::Body::size_hint(response.body());
+        assert_eq!(hint.exact(), heard.then_some(problem.len() as u64));
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), problem);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_comes_is_waited_for_a_second_only() {
     let server = tower::service_fn(|_: ()| async {
@@ -261,6 +281,6 @@ async fn a_body_that_never_comes_is_waited_for_a_second_only() {
     let begun = Instant::now();
     let response = HearBodyLayer.layer(server).oneshot(()).await.unwrap();
     assert!(begun.elapsed() <= Duration::from_millis(1001));
-    let heard = response.extensions().get::<tidegate::tower::Pushback>().unwrap();
+    let heard = response.extensions().get::<Pushback>().unwrap();
     assert_eq!(heard.moment(), Some(Duration::from_secs(7)));
 }

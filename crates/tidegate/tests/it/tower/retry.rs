@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
+use proptest::prelude::*;
 use tidegate::tower::{BoxError, Hear, Pushback, PushbackLayer, Repeat, RetryBudget, RetryLayer};
 use tidegate::{Reason, Refused};
 use tokio::time::{Instant, sleep};
@@ -194,4 +195,45 @@ async fn calls_wait_out_pushback_that_others_heard_without_a_herd() {
     assert!(arrivals[1..].iter().all(|at| (4000..=4801).contains(&at.as_millis())), "{arrivals:?}");
     let distinct: std::collections::HashSet<_> = arrivals[1..].iter().collect();
     assert!(distinct.len() >= 20, "{arrivals:?}");
+}
+
+/// What a call comes to, step by step: the last answer, when, and after how many attempts.
+fn model(answers: &[u32], idempotent: bool, attempts: u32, reserve: u32) -> (u32, u64, u32) {
+    let (mut at, mut asked) = (0, 0);
+    loop {
+        let answer = answers[(asked as usize).min(answers.len() - 1)];
+        asked += 1;
+        let wanted = match answer {
+            0 | 3 => false,
+            1 => idempotent,
+            _ => true,
+        };
+        let later = at + u64::from(answer);
+        if !wanted || asked >= attempts || asked > reserve || later >= 15_000 {
+            return (answer, at, asked);
+        }
+        at = later;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn calls_are_the_naive_models(
+        answers in prop::collection::vec(prop_oneof![Just(0_u32), Just(3), 10_u32..9000], 1..6),
+        request in 0_u32..2,
+        attempts in 1_u32..6,
+        reserve in 0_u32..5,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let (script, begun, answer) = runtime.block_on(async {
+            let (script, begun) = (Script::new(&answers), Instant::now());
+            let layer = layer().attempts(attempts).budget(RetryBudget::new(0.0, reserve));
+            let answer = layer.layer(script.service()).oneshot(request).await.unwrap();
+            (script, begun.elapsed().as_millis() as u64, answer)
+        });
+        let expected = model(&answers, request % 2 == 0, attempts, reserve);
+        prop_assert_eq!((answer, begun, script.asked()), expected);
+    }
 }
