@@ -3,6 +3,7 @@
 //!
 //! ```sh
 //! cargo run -p example-client
+//! cargo run -p example-client -- http://127.0.0.1:8080/    # another service, behind the gateway for example
 //! ```
 
 use std::net::SocketAddr;
@@ -75,7 +76,7 @@ fn client(
 async fn learns(result: Result<Answer, BoxError>) -> String {
     match result {
         Ok(response) if response.status() == StatusCode::OK => match response.into_body().collect().await {
-            Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+            Ok(body) => String::from_utf8_lossy(&body.to_bytes()).trim_end().to_owned(),
             Err(error) => format!("the answer broke off: {error}"),
         },
         Ok(response) => {
@@ -93,14 +94,12 @@ async fn learns(result: Result<Answer, BoxError>) -> String {
 }
 
 /// Twelve callers at once with so much patience each; what they learn, in the order of their learning it.
-async fn run(patience: Duration) -> Result<Vec<String>, BoxError> {
-    let address = serve().await?;
+async fn run(url: &str, patience: Duration) -> Result<Vec<String>, BoxError> {
     let client = client(patience);
     let (report, mut reports) = tokio::sync::mpsc::channel(CALLERS);
     let begun = Instant::now();
     for caller in 0..CALLERS {
-        let request =
-            Request::post(format!("http://{address}/")).body(Bytes::from(format!("caller {caller}")))?;
+        let request = Request::post(url).body(Bytes::from(format!("caller {caller}")))?;
         let (client, report) = (client.clone(), report.clone());
         tokio::spawn(async move {
             let learnt = learns(client.oneshot(request).await).await;
@@ -120,9 +119,13 @@ async fn run(patience: Duration) -> Result<Vec<String>, BoxError> {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
+    let url = match std::env::args().nth(1) {
+        Some(url) => url,
+        None => format!("http://{}/", serve().await?),
+    };
     for patience in [Duration::from_millis(500), Duration::from_secs(15)] {
         println!("{CALLERS} callers with a patience of {} ms:", patience.as_millis());
-        run(patience).await?;
+        run(&url, patience).await?;
     }
     Ok(())
 }
@@ -137,7 +140,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_patient_are_served_at_their_moment() {
-        let lines = run(Duration::from_secs(120)).await.unwrap();
+        let url = format!("http://{}/", serve().await.unwrap());
+        let lines = run(&url, Duration::from_secs(120)).await.unwrap();
         // On a busy machine two moments may come together and the budget may then be spent; nobody is left without an answer.
         let served = count(&lines, "done: caller");
         assert_eq!(served + count(&lines, "come back in"), CALLERS, "{lines:#?}");
@@ -146,7 +150,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_impatient_are_told_at_once() {
-        let lines = run(Duration::from_millis(900)).await.unwrap();
+        let url = format!("http://{}/", serve().await.unwrap());
+        let lines = run(&url, Duration::from_millis(900)).await.unwrap();
         let (served, told) =
             (count(&lines, "done: caller"), count(&lines, "come back in") + count(&lines, "not sent"));
         assert_eq!((count(&lines, "failed"), served + told), (0, CALLERS), "{lines:#?}");

@@ -10,8 +10,8 @@ const BUCKETS: usize = 24;
 /// Fewer requests than this are not a share of anything: by the formula alone one refusal would refuse every second call.
 const LEAST: u64 = 10;
 
-/// Beyer et al., "Site Reliability Engineering", ch. 21 ("Handling Overload"), "Client-Side Throttling": the share of calls
-/// that a client refuses itself, max(0, (requests − K × accepts) / (requests + 1)).
+/// Beyer et al., "Site Reliability Engineering", ch. 21 ("Handling Overload"): the share of calls that a client refuses
+/// itself, max(0, (requests − K × accepts) / (requests + 1)).
 fn share(requests: u64, accepts: u64, k: f64) -> f64 {
     ((requests as f64 - k * accepts as f64) / (requests as f64 + 1.0)).max(0.0)
 }

@@ -15,9 +15,9 @@ const RESERVE: u32 = 10;
 /// Each call puts its share in, each retry takes one out, and no more than the reserve is kept, which is full at the start.
 /// So whatever happens, the attempts are at most (1 + share) × calls + reserve: a server that fails entirely gets a tenth
 /// more, not three times as much. The rule is that of Finagle's and tower's budgets (a share of the calls, and a reserve),
-/// without their clock. gRPC's (`retryThrottling`, gRFC A6) looks at failures instead, and stops retries
-/// entirely at a success rate of nine in ten, which a gate at twice its capacity is far below although the moments it
-/// gives are good.
+/// without their clock. gRPC's (gRFC A6) looks at failures instead, and with the ratio of its examples stops retries where
+/// there are fewer than ten successes to a failure: a service at twice its capacity is far below that, although the
+/// moments that its gate gives are good.
 ///
 /// Clones share it. **When empty**, the answer is handed over as it came. Before a gate that paces those who return, as
 /// Tidegate's does, a share of 1 does no harm: it asked for them.

@@ -261,7 +261,7 @@ async fn a_body_that_was_read_ends_once() {
     });
     let service = HearBodyLayer.layer(server);
     for (status, heard) in [(503, true), (429, true), (400, false)] {
-        let response = service.clone().oneshot(status).await.unwrap();
+        let response = service.oneshot(status).await.unwrap();
         let moment = response.extensions().get().and_then(Pushback::moment);
         assert_eq!(moment, heard.then_some(Duration::from_millis(250)), "{status}");
         let hint = http_body::Body::size_hint(response.body());
