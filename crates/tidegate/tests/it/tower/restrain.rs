@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
-use tidegate::Refused;
-use tidegate::tower::{BoxError, Pushback, RestrainLayer};
+use tidegate::tower::{BoxError, DeadlineLayer, LimitLayer, Pushback, RestrainLayer};
+use tidegate::{Limiter, QueueConfig, Refused};
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 
@@ -89,4 +89,25 @@ async fn what_is_not_answered_yet_and_what_was_cancelled_do_not_count() {
     assert_eq!((work.inside(), layer.share()), (100, 0.0));
     drop(calls);
     assert_eq!((work.inside(), layer.share()), (0, 0.0));
+}
+
+/// A layer further in that is full says nothing about the server; an answer that never came does.
+#[tokio::test(start_paused = true)]
+async fn only_what_reached_the_server_counts() {
+    let limiter = Limiter::builder().limit(1).queue(QueueConfig::none()).build().unwrap();
+    let layer = RestrainLayer::new();
+    let service = layer.layer(LimitLayer::new(limiter.clone()).layer(Work::default()));
+    let _held = limiter.try_acquire(1).unwrap();
+    for n in 0..50 {
+        assert!(service.clone().oneshot(n).await.is_err());
+    }
+    assert_eq!((limiter.stats().refused_total(), layer.share()), (50, 0.0));
+    let service = layer.layer(
+        DeadlineLayer::new(Duration::from_secs(1))
+            .layer(LimitLayer::new(Limiter::fixed(1)).layer(Work::default())),
+    );
+    for n in 0..10 {
+        assert!(service.clone().oneshot(n).await.is_err());
+    }
+    assert!(layer.share() > 0.9, "{}", layer.share());
 }
