@@ -140,19 +140,19 @@ impl Refused {
     /// Finds the refusal in an error or among its sources, through any boxes around it.
     #[must_use]
     pub fn find<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(refused) = error.downcast_ref::<Self>() {
-                return Some(refused);
-            }
-            // An io::Error shows as its source what stands behind the error inside it, not that error.
-            next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-                Some(inner) => Some(inner),
-                None => error.source(),
-            };
-        }
-        None
+        chain(error).find_map(|error| error.downcast_ref::<Self>())
     }
+}
+
+/// An error and what stands behind it, one by one.
+pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error: &&'e (dyn Error + 'static)| {
+        // An io::Error shows as its source what stands behind the error inside it, not that error.
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
 }
 
 impl fmt::Display for Refused {

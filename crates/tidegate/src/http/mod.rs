@@ -8,6 +8,8 @@
 //! | [`ByStatus`] | how work ended, read from the status |
 //! | [`Deadline`], [`HeaderDeadline`], [`until_deadline`] | how long the client waits: read, obeyed, passed on |
 //! | [`ready_endpoint`] | 200 or 503 for several parts of a program |
+//! | [`HearHttp`], [`HearBodyLayer`] | for clients: what an answer says about load, and about coming back |
+//! | [`RepeatHttp`], [`ByAuthority`] | for clients: what may be asked again, and whose pushback it is |
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -33,6 +35,7 @@
 
 mod body;
 mod deadline;
+mod hear;
 mod json;
 mod outcome;
 mod problem;
@@ -43,6 +46,10 @@ mod time_left;
 
 pub use body::{PermitBody, UntilBodyEnd};
 pub use deadline::{Deadline, HeaderDeadline, until_deadline};
+pub use hear::{
+    ByAuthority, HearBody, HearBodyFuture, HearBodyLayer, HearHttp, HeardBody, RepeatHttp, pushback,
+    rate_limit, retry_after,
+};
 pub use outcome::ByStatus;
 pub use problem::Problem;
 pub use ready::{ReadyEndpoint, ready_endpoint};

@@ -5,7 +5,9 @@ use std::future::{Future, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-use tidegate::tower::{BoxError, DeadlineLayer, LimitLayer};
+use tidegate::tower::{
+    BoxError, DeadlineLayer, HearErrors, LimitLayer, PushbackLayer, Repeat, RestrainLayer, RetryLayer,
+};
 use tidegate::{Limiter, QueueConfig};
 use tower::balance::p2c::Balance;
 use tower::buffer::Buffer;
@@ -140,6 +142,10 @@ impl hedge::Policy<u32> for Always {
     }
 }
 
+fn patient() -> RetryLayer<impl Repeat<u32> + Clone> {
+    RetryLayer::new(HANGS, (|n: &u32| Some(*n), |_: &u32| true))
+}
+
 fn hedge<S: Service<u32, Error: Into<BoxError>> + Clone>(service: S) -> Hedge<S, Always> {
     Hedge::new::<u32>(service, Always, 10, 0.5, Duration::from_secs(1))
 }
@@ -198,6 +204,10 @@ below! {
     timeout: make => Timeout::new(make(), HANGS);
     load_shed: make => LoadShed::new(make());
     deadline: make => DeadlineLayer::new(HANGS).layer(make());
+    retry_ours: make => patient().layer(make());
+    pushback: make => PushbackLayer::new(HearErrors).layer(make());
+    restrain: make => RestrainLayer::new().layer(make());
+    client: make => RestrainLayer::new().layer(patient().layer(PushbackLayer::new(HearErrors).layer(make())));
     serial_above: make => LimitLayer::new(Limiter::fixed(64)).serial().layer(make());
 }
 
@@ -210,6 +220,9 @@ above! {
     load_shed: layer => layer.layer(LoadShed::new(ConcurrencyLimit::new(worker(), 64)));
     concurrency_limit: layer => layer.layer(ConcurrencyLimit::new(worker(), 2));
     deadline: layer => layer.layer(DeadlineLayer::new(HANGS).layer(worker()));
+    retry_ours: layer => layer.layer(patient().layer(worker()));
+    client: layer => layer.layer(
+        RestrainLayer::new().layer(patient().layer(PushbackLayer::new(HearErrors).layer(worker()))));
     reserve: layer => layer.layer(LimitLayer::new(Limiter::fixed(2)).reserve().layer(worker()));
     limit: layer => layer.layer(LimitLayer::new(Limiter::fixed(2)).layer(worker()));
 }

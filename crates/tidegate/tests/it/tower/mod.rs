@@ -5,6 +5,7 @@
 //! | `limit` | what `Limit` does |
 //! | `matrix` | our layers with those of others, under random cancels |
 //! | `reserve` | what `Reserve` does |
+//! | `pushback`, `restrain`, `retry` | what the layers for clients do |
 //! | `allocations` | that admission allocates nothing |
 //! | `defects` | what other crates do wrong, shown on them, and that it is not so here |
 //! | `work` | services that last as long as a test wants them to |
@@ -13,5 +14,8 @@ mod allocations;
 mod defects;
 mod limit;
 mod matrix;
+mod pushback;
 mod reserve;
+mod restrain;
+mod retry;
 mod work;
