@@ -24,8 +24,11 @@
 //! | `refused` | [`Refused`] and [`Reason`]: why not, and when to come back |
 //! | `tower` | layers for tower services (feature `tower`) |
 //! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
+//! | `actix` | the same for actix-web (feature `actix`) |
 //! | `clock` | the one place that reads a clock |
 
+#[cfg(feature = "actix")]
+pub mod actix;
 mod clock;
 mod demand;
 #[cfg(feature = "http")]

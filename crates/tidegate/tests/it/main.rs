@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+#[cfg(feature = "actix")]
+mod actix;
 mod adaptive;
 #[cfg(feature = "http")]
 mod http;
