@@ -8,6 +8,8 @@ mod adaptive;
 #[cfg(feature = "http")]
 mod http;
 mod limiter;
+#[cfg(feature = "http")]
+mod matrix;
 mod model;
 mod stress;
 #[cfg(feature = "tower")]

@@ -3,7 +3,6 @@
 //! | File | What it shows |
 //! |---|---|
 //! | `limit` | what `Limit` does |
-//! | `matrix` | our layers with those of others, under random cancels |
 //! | `reserve` | what `Reserve` does |
 //! | `allocations` | that admission allocates nothing |
 //! | `defects` | what other crates do wrong, shown on them, and that it is not so here |
@@ -12,6 +11,5 @@
 mod allocations;
 mod defects;
 mod limit;
-mod matrix;
 mod reserve;
 mod work;
