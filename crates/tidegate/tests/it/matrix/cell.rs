@@ -143,6 +143,9 @@ where
             let mut handle = service.clone();
             let _ = poll_fn(|cx| Poll::Ready(handle.poll_ready(cx).is_ready())).await;
             idle = Some(handle);
+        } else if random.below(4) == 0 {
+            // Before its hold lapses, or who is shed meanwhile makes most of the calls.
+            idle = None;
         }
         let mut call = Box::pin(service.clone().oneshot(n));
         if random.below(8) == 0 {
