@@ -38,19 +38,25 @@ def capacity(seconds=8, workers=10, mean_ms=20):
     return carried
 
 
-def run(name, rate, seconds, seed, more=(), changes=(), **origin):
-    """One program, one load. `changes` are (second, query for /.lab/set). None if it cannot start."""
+def run(name, rate, seconds, seed, more=(), changes=(), read_at=None, **origin):
+    """One program, one load. `changes` are (second, query for /.lab/set); the origin's counts are read at the end,
+    and at second `read_at`. None if it cannot start."""
     try:
         with programs.origin(seed=seed, **origin) as address:
             with programs.PROGRAMS[name](address) as gate:
                 timers = [threading.Timer(at, ask, (address, f"/.lab/set?{change}", "POST"))
                           for at, change in changes]
+                early = []
+                if read_at is not None:
+                    read = lambda: early.append(json.loads(ask(address, "/.lab/stats")))
+                    timers.append(threading.Timer(read_at, read))
                 for timer in timers:
                     timer.start()
                 report = load(gate, rate, seconds, seed, more)
                 for timer in timers:
                     timer.join()
             report["origin"] = json.loads(ask(address, "/.lab/stats"))
+            report["origin early"] = early[0] if early else None
             return report
     except CannotStart as why:
         if LEFT_OUT.get(name) is None:
@@ -73,7 +79,7 @@ def median(values):
 
 def overload_figures(report, seconds, capacity):
     offered, ok = (total(report, what, 5, seconds) for what in ("offered", "ok"))
-    origin = report["origin"]
+    origin, early = report["origin"], report["origin early"]
     return {
         "goodput %": share(ok, min(offered, capacity * (seconds - 5))),
         "admitted %": share(report["offered"] - report["refused"], report["offered"]),
@@ -82,7 +88,8 @@ def overload_figures(report, seconds, capacity):
         "p99 ok ms, usual second from 5 on": median(
             [second["p99"] for second in report["seconds"][5:seconds] if second["ok"]]),
         "p99 refused ms": report["refused_ms"]["p99"] if report["refused"] else None,
-        "gone work %": share(origin["gone_ns"], origin["busy_ns"]),
+        "gone work %": share(origin["gone_ns"] - early["gone_ns"], origin["busy_ns"] - early["busy_ns"]),
+        "gone work % of the whole run": share(origin["gone_ns"], origin["busy_ns"]),
     }
 
 
@@ -95,7 +102,7 @@ def overload(options):
     loads.append(("2x, 30 % leave", 2, ["--leave", "30%@60ms"]))
     for label, times, more in loads:
         yield label, lambda name, seed, times=times, more=more: (
-            (report := run(name, str(carried * times), seconds, seed, more))
+            (report := run(name, str(carried * times), seconds, seed, more, read_at=5))
             and (report, overload_figures(report, seconds, carried)))
 
 

@@ -49,8 +49,9 @@ pub struct Door {
     ticked: u64,
     /// Units of one caller.
     weight: f64,
-    /// How much of [`MEMORY`] has been filled, 0 to 1.
+    /// How much of [`MEMORY`] has been filled, 0 to 1: with rates of arrival and departure, with drain rates.
     filled: f64,
+    drained: f64,
     budget: u64,
 }
 
@@ -75,6 +76,7 @@ impl Door {
             ticked: 0,
             weight: 1.0,
             filled: 0.0,
+            drained: 0.0,
             budget: u64::MAX,
         }
     }
@@ -103,13 +105,10 @@ impl Door {
         }
         let Some(drain) = drain_rate.filter(|rate| rate.is_finite() && *rate > 0.0) else { return };
         let limit = limit.max(1) as f64;
-        self.draining = if self.draining > 0.0 {
-            // Single windows scatter by 10 % and more; of a load near 1 that is all the difference.
-            let gain = 1.0 - (-(now.saturating_sub(self.ticked) as f64) / MEMORY).exp();
-            self.draining + gain * (drain - self.draining)
-        } else {
-            drain
-        };
+        // Single windows scatter by 10 % and more; of a load near 1 that is all the difference.
+        let since = if self.ticked == 0 { PACE } else { now.saturating_sub(self.ticked) } as f64;
+        let gain = average(&mut self.drained, since);
+        self.draining += gain * (drain - self.draining);
         self.ticked = now;
         let load = self.load().unwrap_or(1.0);
         let service = limit / drain * SECOND; // Little's law
@@ -137,9 +136,7 @@ impl Door {
 
     /// Brings the rates up to date after `elapsed` nanoseconds.
     fn settle(&mut self, elapsed: f64) {
-        // A rate that has just begun is the mean of all there is.
-        self.filled = (self.filled + elapsed / MEMORY).min(1.0);
-        let gain = ((1.0 - (-elapsed / MEMORY).exp()) / self.filled).clamp(0.0, 1.0);
+        let gain = average(&mut self.filled, elapsed);
         let per_second = |units: u64| units as f64 / elapsed * SECOND;
         self.arriving += gain * (per_second(self.arrived_units) - self.arriving);
         self.leaving += gain * (per_second(self.dispatched_units) - self.leaving);
@@ -149,6 +146,13 @@ impl Door {
         }
         (self.arrivals, self.arrived_units, self.dispatched_units) = (0, 0, 0);
     }
+}
+
+/// The share of what was seen for `elapsed` nanoseconds in an average over [`MEMORY`] of which `filled` has been
+/// seen: what has just begun is the mean of all there is.
+fn average(filled: &mut f64, elapsed: f64) -> f64 {
+    *filled = (*filled + elapsed / MEMORY).min(1.0);
+    if *filled > 0.0 { ((1.0 - (-elapsed / MEMORY).exp()) / *filled).clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// The fewest places that lose at most [`LOSS`] of the throughput at this load.
@@ -257,6 +261,24 @@ mod tests {
     #[test]
     fn searching_keeps_the_door_wide() {
         assert!(door(5000, 500.0, 12, true).budget() > door(5000, 500.0, 12, false).budget());
+    }
+
+    /// The first rates are those of the slow start, which admits more than comes back: taken as the beginning of an
+    /// average they kept the door of a crowd as wide for five seconds as load 1 has it.
+    #[test]
+    fn what_was_first_seen_weighs_no_more_than_the_rest() {
+        let mut door = Door::new();
+        for tick in 1..=100u64 {
+            for _ in 0..10 {
+                door.arrived(tick * 10 * MS, 1);
+            }
+            door.dispatched(tick * 10 * MS, 5);
+            let drain = if tick <= 3 { 8000.0 } else { 500.0 };
+            door.tick(tick * 10 * MS, Some(drain), 12, false);
+        }
+        let load = door.load().unwrap_or(0.0);
+        assert!((1.2..=2.0).contains(&load), "{load}");
+        assert!(door.budget() < 30 * MS, "{}", door.budget());
     }
 
     #[test]

@@ -219,9 +219,11 @@ impl World<'_> {
             let Some(id) = self.inner.pop_front() else { break };
             self.busy += 1;
             let work = self.requests[id].work as f64 / SECOND;
-            self.worked += work;
-            if self.requests[id].gone <= self.now {
-                self.wasted += work;
+            if self.seconds() >= self.scenario.window.0 {
+                self.worked += work;
+                if self.requests[id].gone <= self.now {
+                    self.wasted += work;
+                }
             }
             self.later(work, Event::Served(id));
         }
