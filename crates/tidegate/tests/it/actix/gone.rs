@@ -39,6 +39,10 @@ async fn work(work: web::Data<Work>) -> &'static str {
     "done"
 }
 
+async fn panics() -> &'static str {
+    panic!("as this test wants it");
+}
+
 impl Stand {
     fn new() -> Self {
         let queue = QueueConfig::bounded(PLACES);
@@ -54,6 +58,7 @@ impl Stand {
                         .wrap(Limit::new(shared.clone()))
                         .app_data(data.clone())
                         .route("/", web::get().to(work))
+                        .route("/panics", web::get().to(panics))
                 };
                 let server = HttpServer::new(app).workers(2).h1_allow_half_closed(false).disable_signals();
                 let server = server.bind("127.0.0.1:0").unwrap();
@@ -125,6 +130,19 @@ async fn clients_that_go_leave_the_queue_and_the_limit() {
     }
     stand.until("nobody is left", |held, waiting| held + waiting == 0).await;
     assert_eq!(stand.limiter.try_acquire(UNITS).unwrap().weight(), UNITS);
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn work_that_panics_gives_its_permit_back() {
+    let stand = Stand::new();
+    for _ in 0..2 * UNITS {
+        let mut client = TcpStream::connect(stand.address).await.unwrap();
+        client.write_all(b"GET /panics HTTP/1.1\r\nhost: app\r\n\r\n").await.unwrap();
+        assert_eq!(answer(client).await, "");
+    }
+    stand.until("nobody is left", |held, waiting| held + waiting == 0).await;
+    assert_eq!(stand.limiter.stats().admitted, 2 * UNITS);
     stand.stop().await;
 }
 
