@@ -25,10 +25,13 @@
 //! | `tower` | layers for tower services (feature `tower`) |
 //! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
 //! | `gate` | gates before the places where programs overrun (feature `gate`) |
+//! | `actix` | the same for actix-web (feature `actix`) |
 //! | `clock` | the one place that reads a clock |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "actix")]
+pub mod actix;
 mod clock;
 mod demand;
 #[cfg(feature = "gate")]

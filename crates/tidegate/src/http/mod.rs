@@ -55,3 +55,5 @@ pub use problem::Problem;
 pub use ready::{ReadyEndpoint, ready_endpoint};
 pub use respond::{Grpc, NoBody, ProblemJson, RespondWith};
 pub use time_left::time_left;
+#[cfg(feature = "actix")]
+pub(crate) use time_left::{Fields, time_left_in};

@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::HeaderName;
 
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Longest time a client may name. A longer one says nothing anybody could act on, and keeps sums from
 /// overflowing.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,13 +25,27 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// ```
 #[must_use]
 pub fn time_left(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let prefer = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).find_map(prefer_wait);
-    [text(GRPC_TIMEOUT).and_then(grpc_timeout), text(REQUEST_TIMEOUT).and_then(request_timeout), prefer]
-        .into_iter()
-        .flatten()
-        .min()
-        .map(|time| time.min(LONGEST))
+    time_left_in(headers)
+}
+
+/// The fields of a request's head, in the types of any version of the http crate.
+pub(crate) trait Fields {
+    /// The values of `name` that are text.
+    fn texts(&self, name: &'static str) -> impl Iterator<Item = &str>;
+}
+
+impl Fields for HeaderMap {
+    fn texts(&self, name: &'static str) -> impl Iterator<Item = &str> {
+        self.get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+}
+
+/// [`time_left`], for fields of any kind.
+pub(crate) fn time_left_in(fields: &impl Fields) -> Option<Duration> {
+    let grpc = fields.texts("grpc-timeout").next().and_then(grpc_timeout);
+    let request = fields.texts("x-request-timeout").next().and_then(request_timeout);
+    let prefer = fields.texts("prefer").find_map(prefer_wait);
+    [grpc, request, prefer].into_iter().flatten().min().map(|time| time.min(LONGEST))
 }
 
 /// `grpc-timeout: 100m`: at most eight digits, then one of H M S m u n.

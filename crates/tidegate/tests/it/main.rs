@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+#[cfg(feature = "actix")]
+mod actix;
 mod adaptive;
 mod answers;
 #[cfg(feature = "gate")]
@@ -9,6 +11,8 @@ mod gate;
 #[cfg(feature = "http")]
 mod http;
 mod limiter;
+#[cfg(feature = "http")]
+mod matrix;
 mod model;
 mod stress;
 #[cfg(feature = "tower")]

@@ -87,6 +87,25 @@ async fn a_body_that_was_dropped_or_broke_says_so() {
     assert_eq!((fixture.held(), &*fixture.heard()), (0, &ends[..]));
 }
 
+#[tokio::test]
+async fn of_a_grpc_answer_the_trailers_say_how_it_ended() {
+    let heads = [
+        (Outcome::Success, "0", Outcome::Success),
+        (Outcome::Success, "14", Outcome::Overload),
+        (Outcome::Success, "13", Outcome::Ignore),
+        (Outcome::Overload, "0", Outcome::Overload),
+    ];
+    for (head, status, outcome) in heads {
+        let fixture = Fixture::new();
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", http::HeaderValue::from_static(status));
+        let body = stream(vec![Ok("a")]).with_trailers(async { Some(Ok(trailers)) });
+        let mut body = Box::pin(fixture.body(body, head));
+        while body.frame().await.is_some() {}
+        assert_eq!((fixture.held(), fixture.heard()), (0, vec![outcome]), "{head:?}, then {status}");
+    }
+}
+
 /// A body of known length that does not know that it has ended, as a file's may be.
 struct Announced(Option<bytes::Bytes>);
 

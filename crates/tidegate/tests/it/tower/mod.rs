@@ -3,7 +3,6 @@
 //! | File | What it shows |
 //! |---|---|
 //! | `limit` | what `Limit` does |
-//! | `matrix` | our layers with those of others, under random cancels |
 //! | `reserve` | what `Reserve` does |
 //! | `pushback`, `restrain`, `retry` | what the layers for clients do |
 //! | `allocations` | that admission allocates nothing |
@@ -13,7 +12,6 @@
 mod allocations;
 mod defects;
 mod limit;
-mod matrix;
 mod pushback;
 mod reserve;
 mod restrain;
