@@ -14,7 +14,9 @@ pages! {
     AskFirst = "docs/guide/ask-first.md",
     FiftyConnections = "docs/guide/fifty-connections.md",
     Luggage = "docs/guide/luggage.md",
+    OnceMore = "docs/guide/once-more.md",
     Semaphore = "docs/guide/semaphore.md",
+    Threads = "docs/guide/threads.md",
     TryAgainLater = "docs/guide/try-again-later.md",
     WouldBlock = "docs/guide/would-block.md",
 }

@@ -57,5 +57,5 @@ pub use tidegate_control::limit::{Explanation, LimitAlgorithm};
 pub use tidegate_control::queue::Criticality;
 pub use tidegate_control::sample::{Outcome, Sample, View};
 
-#[cfg(all(doctest, feature = "http"))]
+#[cfg(all(doctest, unix, feature = "gate"))]
 mod guide;

@@ -150,7 +150,8 @@ impl<S: Duplex> Wire<S> {
         let (status, headers) = self.head().await?;
         let mut answer =
             Answer { status, headers, body: Vec::new(), trailers: HeaderMap::new(), whole: true };
-        let length = answer.headers.get("content-length").map(|l| l.to_str().unwrap().parse().unwrap());
+        let length: Option<usize> =
+            answer.headers.get("content-length").map(|l| l.to_str().unwrap().parse().unwrap());
         let chunked = answer.headers.contains_key("transfer-encoding");
         assert!(length.is_none() || !chunked, "two framings: {answer:?}");
         if to_head || status < 200 || status == 204 || status == 304 {

@@ -19,7 +19,8 @@ use crate::tower::{Hold, OnRefusal, OutcomeOf};
 use super::limit::Limit;
 
 pin_project! {
-    /// A call of [`LimitService`](super::LimitService).
+    /// A call of [`LimitService`](super::LimitService). **When full**, it waits in the limiter's queue or answers
+    /// the refusal at once.
     ///
     /// **Cancel safety:** as [`Limit`] describes. Polling it again after it resolved never resolves.
     #[must_use = "futures do nothing unless awaited"]

@@ -14,6 +14,9 @@
 //! actix-web runs an application once a worker thread, with services that do not leave their thread. The
 //! [`Limiter`](crate::Limiter) does: make one, and hand a clone to every worker.
 //!
+//! **When full:** a call waits as the limiter's queue has it, then gets the refusal as an answer. **When cancelled:**
+//! dropping the call leaves the queue, or drops the inner call and gives the permit back.
+//!
 //! ```no_run
 //! use actix_web::{App, HttpServer, web};
 //! use tidegate::Limiter;

@@ -152,7 +152,11 @@ impl Work<'_> {
         self
     }
 
-    /// Runs it; see [`Blocking::run`].
+    /// Runs it; see [`Blocking::run`]. **When full**, it waits for its bytes and then for a thread as long as the gate
+    /// lets it, or is refused.
+    ///
+    /// **Cancel safety:** dropped before the work began, it leaves at once and the work is not done; dropped later, the
+    /// work goes on to its end.
     ///
     /// # Errors
     /// Those of [`Blocking::run`]; [`Memory`](crate::Reason::Memory) is the reason if there are no bytes for it and no
@@ -166,6 +170,7 @@ impl Work<'_> {
     }
 
     /// Runs it and reports the outcome that `judge` sees in its result. A panic in `judge` is one in the work.
+    /// **When full** and when cancelled, it is as [`run`](Self::run) says.
     ///
     /// # Errors
     /// Those of [`run`](Self::run).

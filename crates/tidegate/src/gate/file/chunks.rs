@@ -7,6 +7,7 @@ use super::open::File;
 /// A file, piece by piece; made by [`File::chunks`].
 ///
 /// There is no read-ahead: a chunk is read when it is asked for, so that a slow reader holds no memory.
+/// **When full**, a chunk waits for a thread and for its bytes, or is refused and can be asked for again.
 #[derive(Debug)]
 pub struct Chunks {
     file: File,

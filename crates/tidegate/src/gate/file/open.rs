@@ -12,7 +12,8 @@ use super::position::{read_full, write_full};
 
 /// An open file. Clones share it; there is no position that they could move under each other.
 ///
-/// Cancel safety and errors are those of [`Files`](super::Files). Dropping the last clone closes the file where that
+/// **When full**, every operation waits for a thread and for its bytes as long as the gate lets it, or is refused at
+/// once. Cancel safety and errors are those of [`Files`](super::Files). Dropping the last clone closes the file where that
 /// happens, which blocks on some network file systems: [`close`](Self::close) does it on a thread.
 #[derive(Clone, Debug)]
 pub struct File {

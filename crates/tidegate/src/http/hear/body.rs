@@ -184,7 +184,9 @@ impl<B: Body + Unpin> Reading<B> {
 }
 
 pin_project! {
-    /// A call of [`HearBody`]. Polling it again after it resolved is the inner future's matter.
+    /// A call of [`HearBody`]. It waits for nothing that is bounded here: what happens **when full** is the inner
+    /// service's matter. **Cancel safety:** dropped, it drops the call and what was read of the answer. Polling it again
+    /// after it resolved is the inner future's matter.
     #[must_use = "futures do nothing unless awaited"]
     pub struct HearBodyFuture<F, B>
     where
