@@ -1,4 +1,4 @@
-//! Connections, no more than there are permits for: one is taken before the next connection is.
+//! Connections, no more than there are permits for: one is taken before the next connection is accepted.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,9 +14,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use tidegate::{ConfigError, Demand, Limiter, QueueConfig};
+use tidegate::Limiter;
+use tidegate::gate::Accept;
+use tidegate::gate::accept::Accepted;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
 
 /// Open connections at most. Whoever is served, waits or is being refused has one, 125 and a few; the others wait in the
 /// kernel for the moment that a refusal takes.
@@ -25,8 +26,6 @@ pub(crate) const CONNECTIONS: u64 = 1024;
 const BACKLOG: u32 = 4096;
 /// Longest time for a request's head: a client that sends none must not keep its connection.
 const HEAD: Duration = Duration::from_secs(5);
-/// Pause when no connection can be taken, for want of file descriptors: they come back as connections end.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// A socket at `address`.
 pub(crate) fn bind(address: std::net::SocketAddr) -> io::Result<TcpListener> {
@@ -36,19 +35,10 @@ pub(crate) fn bind(address: std::net::SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Permits for so many connections. Only the loop below waits for one, as long as it takes: there is nobody else to tell.
-pub(crate) fn connections(limit: u64) -> Result<Limiter, ConfigError> {
-    let queue = QueueConfig::bounded(1).max_wait(Duration::MAX);
-    Limiter::builder().name("connections").limit(limit).queue(queue).build()
-}
-
-/// Serves connections, at most as many as `connections` has permits. Ends when they are drained.
-pub(crate) async fn serve(listener: TcpListener, connections: Limiter, app: Router) {
-    while let Ok(permit) = connections.acquire(Demand::ONE).await {
-        let Ok((stream, _)) = listener.accept().await else {
-            sleep(PAUSE).await;
-            continue;
-        };
+/// Serves connections, at most `connections` at a time. Ends when the listener is of no use any more.
+pub(crate) async fn serve(listener: TcpListener, connections: u64, app: Router) -> io::Result<()> {
+    let gate = Accept::new(listener, Limiter::fixed(connections))?;
+    while let Ok(Accepted { stream, permit, .. }) = gate.accept().await {
         let Ok(presence) = Presence::of(&stream) else { continue };
         let app = TowerToHyperService::new(app.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -64,6 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, connections: Limiter, app: Rout
             drop(permit);
         });
     }
+    Ok(())
 }
 
 /// Tells whether a client is still there, as the kernel knows it at this moment: the runtime hears of it a little later,

@@ -67,8 +67,7 @@ async fn serve(which: &str, address: &str, directory: Option<PathBuf>) -> Result
     let app = app(which, &directory).await?;
     let listener = listen::bind(address.parse::<SocketAddr>()?)?;
     println!("listening on {}", listener.local_addr()?);
-    listen::serve(listener, listen::connections(listen::CONNECTIONS)?, app).await;
-    Ok(())
+    Ok(listen::serve(listener, listen::CONNECTIONS, app).await?)
 }
 
 async fn app(which: &str, directory: &Path) -> Result<axum::Router, Failure> {

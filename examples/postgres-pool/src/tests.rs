@@ -24,7 +24,7 @@ struct Up {
     cluster: Cluster,
     gate: Gate,
     address: SocketAddr,
-    serving: JoinHandle<()>,
+    serving: JoinHandle<std::io::Result<()>>,
 }
 
 async fn up(settings: Settings) -> Up {
@@ -32,8 +32,7 @@ async fn up(settings: Settings) -> Up {
     let gate = gate(open(cluster.directory(), settings).await.unwrap(), settings).unwrap();
     let listener = listen::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    let connections = listen::connections(64).unwrap();
-    let serving = tokio::spawn(listen::serve(listener, connections, behind_gate(&gate, settings)));
+    let serving = tokio::spawn(listen::serve(listener, 64, behind_gate(&gate, settings)));
     Up { cluster, gate, address, serving }
 }
 
