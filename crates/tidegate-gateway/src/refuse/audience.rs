@@ -35,6 +35,7 @@ impl Audience {
         };
         if *method == Method::GET && navigates { Self::Person } else { Self::Program }
     }
+
     /// The answer that says it.
     #[must_use]
     pub fn answer(self, problem: &Problem) -> Response<Bytes> {

@@ -24,6 +24,7 @@ pub(crate) fn problem_of(refused: &Refused) -> Problem {
 pub(crate) fn no_place_for_a_stream(refused: &Refused) -> Problem {
     let mut problem = problem_of(refused);
     problem.reason = Reason::Connections;
+    problem.detail = "As many streams and upgraded connections are open as there may be.";
     problem
 }
 
