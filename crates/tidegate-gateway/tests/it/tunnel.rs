@@ -90,6 +90,7 @@ async fn server_sent_events_leave_the_limiter() {
     assert_eq!(stand.metric("tidegate_streams"), 2.0);
     let third = stand.get("/events").await;
     assert_eq!((third.status, third.reason().as_str()), (503, "connections"));
+    assert!(third.problem()["detail"].to_string().contains("streams"), "{third:?}");
     assert_ne!(third.header("retry-after"), "");
     drop(listeners);
     eventually("the listeners are gone", || stand.metric("tidegate_streams") == 0.0).await;
