@@ -65,7 +65,9 @@ fn client(
 ) -> impl Service<Request<Bytes>, Response = Answer, Error = BoxError, Future: Send> + Clone + Send + 'static
 {
     let hear = HearHttp::new().unprocessed_if(never_sent);
-    let reqwest = reqwest::Client::new();
+    // A redirect that reqwest follows by itself would hide whose answer, or whose fault, it is.
+    let reqwest = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    let reqwest = reqwest.unwrap_or_default();
     let service = tower::service_fn(move |request| send(reqwest.clone(), request));
     let service = PushbackLayer::new(hear).by(ByAuthority).layer(HearBodyLayer.layer(service));
     let service = RetryLayer::new(patience, RepeatHttp).hear(hear).layer(service);

@@ -80,7 +80,8 @@ async fn converse(stream: TcpStream, lines: &Limiter) -> io::Result<()> {
             }
             Err(refused) => format!("BUSY {}\n", refused.reason()).into_bytes(),
         };
-        stream.get_mut().write_all(&said).await?;
+        // A client that sends and never reads must not keep its place.
+        timeout(IDLE, stream.get_mut().write_all(&said)).await??;
     }
 }
 

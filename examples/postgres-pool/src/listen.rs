@@ -35,10 +35,15 @@ pub(crate) fn bind(address: std::net::SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves connections, at most `connections` at a time. Ends when the listener is of no use any more.
+/// Serves connections, at most `connections` at a time. Ends with an error when the listener is of no use any more.
 pub(crate) async fn serve(listener: TcpListener, connections: u64, app: Router) -> io::Result<()> {
     let gate = Accept::new(listener, Limiter::fixed(connections))?;
-    while let Ok(Accepted { stream, permit, .. }) = gate.accept().await {
+    loop {
+        let Accepted { stream, permit, .. } = match gate.accept().await {
+            Ok(accepted) => accepted,
+            Err(ended) if ended.is_draining() => return Ok(()),
+            Err(ended) => return Err(io::Error::other(ended)),
+        };
         let Ok(presence) = Presence::of(&stream) else { continue };
         let app = TowerToHyperService::new(app.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -54,7 +59,6 @@ pub(crate) async fn serve(listener: TcpListener, connections: u64, app: Router) 
             drop(permit);
         });
     }
-    Ok(())
 }
 
 /// Tells whether a client is still there, as the kernel knows it at this moment: the runtime hears of it a little later,

@@ -34,13 +34,17 @@ pub(crate) async fn watch(channel: &Channel, what: &str) -> Result<Streaming<Str
     Ok(ready(channel).await?.server_streaming(request, path, Text).await?.into_inner())
 }
 
+/// Longest pause: by then somebody waits no more.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// When the server asks a refused client to come back (gRFC A6); `None` if it does not, or asks it to stay away.
 #[must_use]
 pub(crate) fn pushback(status: &Status) -> Option<Duration> {
     let refused = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted);
     let said = status.metadata().get("grpc-retry-pushback-ms").filter(|_| refused)?;
-    // A negative number says: do not retry.
-    said.to_str().ok()?.parse().ok().map(Duration::from_millis)
+    // A negative number says: do not retry. It has 32 bits, and a server's word is no reason to sleep for weeks.
+    let milliseconds: i32 = said.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(milliseconds.try_into().ok()?).min(LONGEST))
 }
 
 /// Calls until it is served, `tries` times at most, and comes back when it was told to. Tells how often it was

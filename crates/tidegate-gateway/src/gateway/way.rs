@@ -146,7 +146,8 @@ async fn pass(
     let typed = fields.has(Fields::CONTENT_TYPE);
     let endless = (typed && is_endless(&reply.head.headers)) || (grpc && reply.body.still_sending());
     if upgraded || endless {
-        stream = Some(gateway.streams.try_acquire(1).map_err(|refused| no_place_for_a_stream(&refused))?);
+        let place = gateway.streams.try_acquire(1);
+        stream = Some(place.map_err(|refused| no_place_for_a_stream(&refused, grpc))?);
         if let Some(permit) = permit.take() {
             permit.ignore();
         }

@@ -20,11 +20,13 @@ pub(crate) fn problem_of(refused: &Refused) -> Problem {
     problem
 }
 
-/// What is said where every place for a stream is taken: there the limiter before the origin had room.
-pub(crate) fn no_place_for_a_stream(refused: &Refused) -> Problem {
+/// What is said where every place for a stream is taken: there the limiter before the origin had room. The origin has
+/// answered, so that a gRPC client, which repeats what it is asked to whatever it does, is not asked.
+pub(crate) fn no_place_for_a_stream(refused: &Refused, grpc: bool) -> Problem {
     let mut problem = problem_of(refused);
     problem.reason = Reason::Connections;
     problem.detail = "As many streams and upgraded connections are open as there may be.";
+    problem.worth_retrying &= !grpc;
     problem
 }
 

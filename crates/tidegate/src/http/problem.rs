@@ -78,8 +78,8 @@ impl Problem {
     #[must_use]
     pub fn of(refused: &Refused) -> Self {
         let reason = refused.reason();
-        let for_load = is_for_load(reason);
-        let given = refused.retry_after();
+        // A limiter that does not know its pace yet says nothing of when, but that it is worth it.
+        let spread = is_for_load(reason) && refused.worth_retrying();
         Self {
             status: match reason {
                 Reason::TenantShare => StatusCode::TOO_MANY_REQUESTS,
@@ -87,8 +87,8 @@ impl Problem {
             },
             reason,
             detail: detail(reason),
-            retry_after: given.or_else(|| for_load.then(spread::next)),
-            worth_retrying: refused.worth_retrying() || (given.is_none() && for_load),
+            retry_after: refused.retry_after().or_else(|| spread.then(spread::next)),
+            worth_retrying: refused.worth_retrying(),
             wait: refused.wait().map(|wait| wait.expected),
         }
     }
@@ -239,7 +239,15 @@ mod tests {
 
     fn refused(reason: Reason, after: Option<u64>) -> Refused {
         let retry_after = after.map(Duration::from_millis);
-        Refused { reason, worth_retrying: after.is_some(), retry_after, wait: None, limiter: "db".into() }
+        let worth_retrying = is_for_load(reason);
+        Refused { reason, worth_retrying, retry_after, wait: None, limiter: "db".into() }
+    }
+
+    #[test]
+    fn what_is_not_worth_coming_back_for_gets_no_moment() {
+        let ended = Refused { worth_retrying: false, ..refused(Reason::Expired, None) };
+        let problem = Problem::of(&ended);
+        assert_eq!((problem.retry_after, problem.worth_retrying, problem.grpc_pushback()), (None, false, -1));
     }
 
     #[test]

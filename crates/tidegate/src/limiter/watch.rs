@@ -27,8 +27,11 @@ impl ReadinessWatch {
         let mut desk = lock(&shared.desk);
         desk.watchers += 1;
         shared.gate.set_desk(true);
-        desk.told = desk.readiness_kind(shared);
-        let seen = desk.told;
+        let seen = desk.readiness_kind(shared);
+        // Others may still have to hear of the change that brought it here.
+        if desk.watchers == 1 {
+            desk.told = seen;
+        }
         drop(desk);
         Self { limiter, seen }
     }

@@ -65,7 +65,6 @@ impl Fault {
                 | Errno::CONNRESET
                 | Errno::CONNREFUSED
                 | Errno::INTR
-                | Errno::PERM
                 | Errno::PROTO
                 | Errno::NOPROTOOPT
                 | Errno::NETDOWN
@@ -74,7 +73,8 @@ impl Fault {
                 | Errno::HOSTUNREACH
                 | Errno::TIMEDOUT,
             ) => Self::Connection,
-            // EMFILE, ENFILE, ENOBUFS, ENOMEM; and for what nobody thought of, later is the safe answer.
+            // EMFILE, ENFILE, ENOBUFS, ENOMEM; EPERM, which a security module may say without taking the connection out
+            // of the queue, so that going on at once would spin; and for what nobody thought of, later is the safe answer.
             _ => Self::Shortage,
         }
     }
@@ -89,7 +89,7 @@ mod tests {
         for (errno, fault) in [
             (Errno::WOULDBLOCK, Fault::Nobody),
             (Errno::CONNABORTED, Fault::Connection),
-            (Errno::PERM, Fault::Connection),
+            (Errno::PERM, Fault::Shortage),
             (Errno::MFILE, Fault::Shortage),
             (Errno::NFILE, Fault::Shortage),
             (Errno::NOBUFS, Fault::Shortage),

@@ -28,6 +28,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Connections refused at the end, when draining: the longest accept queue that Linux allows by default.
 const LAST_REFUSALS: u64 = 4096;
 
+/// Another readiness of the linked limiter, if there is one.
+async fn linked_changed(linked: &mut Option<ReadinessWatch>) {
+    match linked {
+        Some(linked) => {
+            linked.changed().await;
+        }
+        None => pending().await,
+    }
+}
+
 impl<L: Listen> Accept<L> {
     /// The next connection, once there is one and a permit for it. Several tasks may wait at once.
     ///
@@ -132,11 +142,14 @@ impl<L: Listen> Accept<L> {
 
     /// Waits until somebody is in the accept queue; false when draining.
     async fn arrival(&self, line: &Line<L>, watch: &mut ReadinessWatch) -> io::Result<bool> {
+        let mut linked = line.bounds.linked.as_ref().map(Limiter::subscribe);
         loop {
             if line.bounds.is_draining() {
                 return Ok(false);
             }
-            match first(line.socket.readable(), watch.changed()).await {
+            // A drain of either limiter is a change.
+            let changed = first(watch.changed(), linked_changed(&mut linked));
+            match first(line.socket.readable(), changed).await {
                 First::Left(guard) => {
                     let mut guard = guard?;
                     if kernel::has_news(guard.get_inner()) {
@@ -159,13 +172,7 @@ impl<L: Listen> Accept<L> {
         if full != Full::Short && !matches!(line.bounds.full(), Some(Full::Connections | Full::Linked)) {
             return;
         }
-        let linked = async {
-            match &mut linked {
-                Some(linked) => linked.changed().await,
-                None => pending().await,
-            }
-        };
-        first(first(first(rung, watch.changed()), linked), sleep(LOOK_AGAIN)).await;
+        first(first(first(rung, watch.changed()), linked_changed(&mut linked)), sleep(LOOK_AGAIN)).await;
     }
 
     /// Refuses the head of the accept queue; false if that cannot be done now.

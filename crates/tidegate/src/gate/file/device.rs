@@ -35,9 +35,10 @@ impl Device {
         self.gate.work(demand).bytes(bytes).run_judged(work, judge).await?
     }
 
-    /// The most bytes of data that an operation should hold.
+    /// The most bytes of data that an operation should hold. With a limit of none it is 1, for which it waits: to read
+    /// nothing would look like the end of the file.
     pub(super) fn most(&self) -> u64 {
-        self.gate.bytes().limit()
+        self.gate.bytes().limit().max(1)
     }
 }
 

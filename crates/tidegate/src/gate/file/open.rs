@@ -45,7 +45,10 @@ impl File {
         }
         let file = Arc::clone(&self.file);
         let read = move || {
-            let mut buffer = vec![0; in_memory(bytes)];
+            let mut buffer = Vec::new();
+            // More than there is must be an error, not the end of the process.
+            buffer.try_reserve_exact(in_memory(bytes))?;
+            buffer.resize(in_memory(bytes), 0);
             let read = read_full(&file, &mut buffer, offset)?;
             buffer.truncate(read);
             Ok(buffer)

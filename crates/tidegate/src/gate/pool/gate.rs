@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -92,6 +92,7 @@ struct Inner<C, E> {
     size: Size,
     /// The pool's size when it was last asked.
     seen: AtomicU64,
+    resizing: Mutex<()>,
     get: Get<C, E>,
     gives_within: Duration,
 }
@@ -117,7 +118,7 @@ impl<C, E> PoolGate<C, E> {
         gives_within: Duration,
     ) -> Self {
         let seen = AtomicU64::new(seen);
-        Self { inner: Arc::new(Inner { limiter, size, seen, get, gives_within }) }
+        Self { inner: Arc::new(Inner { limiter, size, seen, resizing: Mutex::new(()), get, gives_within }) }
     }
 
     /// The limiter that keeps the pool's count: its readiness, holders, waiters, figures, and how to drain it.
@@ -203,8 +204,8 @@ impl<C, E> PoolGate<C, E> {
         match tokio::spawn(work(connection)).await {
             Ok(result) => Ok(result),
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            // The runtime is shutting down, and this future with it.
-            Err(_) => std::future::pending().await,
+            // The runtime is shutting down; who waits from outside of it must hear that.
+            Err(_) => Err(PoolError::Refused(self.refusal(Reason::Draining))),
         }
     }
 
@@ -238,11 +239,16 @@ impl<C, E> PoolGate<C, E> {
     }
 
     /// Lets the limit follow the pool's size, when it has changed: a limit that was set by hand stays until then. Of two
-    /// that see different sizes at once the later to come here wins; whoever comes next sets it right.
+    /// that see different sizes at once, the lock lets the later one have the last word in both places.
     fn follow(&self) -> Result<(), Refused> {
-        let size = (self.inner.size)();
-        if self.inner.seen.swap(size, Ordering::AcqRel) != size {
-            self.inner.limiter.set_limit(size);
+        let mut size = (self.inner.size)();
+        if self.inner.seen.load(Ordering::Acquire) != size {
+            let _turn = self.inner.resizing.lock().unwrap_or_else(PoisonError::into_inner);
+            size = (self.inner.size)();
+            if self.inner.seen.load(Ordering::Acquire) != size {
+                self.inner.limiter.set_limit(size);
+                self.inner.seen.store(size, Ordering::Release);
+            }
         }
         if size == 0 { Err(self.refusal(Reason::Draining)) } else { Ok(()) }
     }

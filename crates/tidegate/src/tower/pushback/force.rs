@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::refused::Reason;
 
-use super::heard::Pushback;
+use super::heard::{Pushback, means_unprocessed};
 
 /// Refused callers return within this share of the time that the server asked for, after its moment: one moment for all
 /// would make a herd of them. It is the share that the gate adds to its own return slots.
@@ -101,8 +101,13 @@ impl<K: Hash + Eq> Forces<K> {
             return;
         };
         let Some(until) = now.checked_add(asked) else { return };
-        // A quota that is used up is this client's own share.
-        let reason = heard.reason().unwrap_or(Reason::TenantShare);
+        let reason = match heard.reason() {
+            // A quota that is used up is this client's own share.
+            None => Reason::TenantShare,
+            Some(reason) if means_unprocessed(reason) => reason,
+            // Whatever became of the call that heard it: those that are refused here are not sent at all.
+            Some(_) => Reason::QueueFull,
+        };
         let force = Force { until, asked, reason, worth_retrying: heard.worth_retrying(), told: 0 };
         self.with(|by_key| {
             if let Some(known) = by_key.get_mut(&key) {
@@ -136,6 +141,16 @@ mod tests {
 
     fn heard(seconds: u64) -> Pushback {
         Pushback::refused(Reason::QueueFull).after(Duration::from_secs(seconds))
+    }
+
+    /// Else a caller who is refused here would be taken for one whose work has begun, and would not come back.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_refused_here_was_not_sent_whatever_the_server_said() {
+        let forces = Forces::default();
+        let now = Instant::now();
+        let expired = Pushback::refused(Reason::Expired).after(Duration::from_secs(1));
+        forces.note((), &expired, LONGEST, 1, now);
+        assert_eq!(forces.tell(&(), now).map(|told| told.reason), Some(Reason::QueueFull));
     }
 
     const LONGEST: Duration = Duration::from_secs(300);

@@ -111,13 +111,11 @@ impl Pushback {
 }
 
 /// Reasons with which this crate's limiters and the gateway refuse before any work began. `Expired` is not among them: a
-/// [`DeadlineLayer`](crate::tower::DeadlineLayer) also says it of work that it ended.
+/// [`DeadlineLayer`](crate::tower::DeadlineLayer) also says it of work that it ended. Neither is `Connections`: the gateway says it of an answer
+/// for which it has no stream, when the service has done its work.
 pub(crate) const fn means_unprocessed(reason: Reason) -> bool {
-    use Reason::{Connections, Deadline, Displaced, Draining, Memory, QueueFull, TenantShare, WaitTooLong};
-    matches!(
-        reason,
-        QueueFull | WaitTooLong | Deadline | Displaced | TenantShare | Memory | Connections | Draining
-    )
+    use Reason::{Deadline, Displaced, Draining, Memory, QueueFull, TenantShare, WaitTooLong};
+    matches!(reason, QueueFull | WaitTooLong | Deadline | Displaced | TenantShare | Memory | Draining)
 }
 
 /// Reads what an answer says. A closure `Fn(Result<&Rsp, &E>) -> Pushback` does; for HTTP there is `HearHttp` (feature

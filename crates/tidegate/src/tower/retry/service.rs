@@ -89,7 +89,8 @@ where
                 deadline,
             },
         };
-        if deadline > now {
+        // The clock again: a repeat that says "no time at all" has read it later than this call did.
+        if deadline > Instant::now() {
             call.call.with.plan.budget.deposit();
             call.stage = Stage::Asking { attempt: call.call.attempt(request, false) };
         }

@@ -54,6 +54,26 @@ fn files(limit: u64, places: u64, bytes: u64) -> Files {
 }
 
 #[tokio::test]
+async fn without_any_bytes_a_read_is_refused_and_not_the_end_of_the_file() {
+    let folder = Folder::new();
+    let files = Files::new(Limiter::builder().limit(1).queue(QueueConfig::none()).build().unwrap());
+    files.write(folder.path("a"), data(10)).await.unwrap();
+    let file = files.open(folder.path("a")).await.unwrap();
+    files.gate().bytes().set_limit(0);
+    let error = file.read_at(0, 10).await.unwrap_err();
+    assert_eq!(Refused::find(&error).unwrap().reason(), Reason::Memory);
+}
+
+#[tokio::test]
+async fn more_bytes_than_the_machine_has_are_an_error() {
+    let folder = Folder::new();
+    let files = files(1, 1, u64::MAX);
+    files.write(folder.path("a"), data(10)).await.unwrap();
+    let file = files.open(folder.path("a")).await.unwrap();
+    assert_eq!(file.read_at(0, usize::MAX).await.unwrap_err().kind(), ErrorKind::OutOfMemory);
+}
+
+#[tokio::test]
 async fn what_is_written_is_read() {
     let folder = Folder::new();
     let files = Files::default();

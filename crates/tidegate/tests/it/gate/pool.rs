@@ -287,6 +287,24 @@ async fn the_pools_own_error_gives_the_permit_back() {
     assert_eq!(Refused::find(&*boxed).unwrap().reason(), Reason::QueueFull);
 }
 
+#[test]
+fn whoever_waits_outside_of_a_runtime_that_ends_hears_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let gate = Strict::new(1, Duration::ZERO).gate(8).unwrap();
+    let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
+    let handle = runtime.handle().clone();
+    let caller = std::thread::spawn(move || {
+        handle.block_on(gate.run(1, |_connection| async move {
+            begun.send(()).unwrap();
+            std::future::pending::<()>().await;
+        }))
+    });
+    has_begun.recv().unwrap();
+    runtime.shutdown_background();
+    let error = caller.join().unwrap().unwrap_err();
+    assert_eq!(Refused::find(&error).unwrap().reason(), Reason::Draining);
+}
+
 #[tokio::test(start_paused = true)]
 async fn work_that_began_keeps_its_connection_to_its_end() {
     let pool = Strict::new(1, Duration::ZERO);

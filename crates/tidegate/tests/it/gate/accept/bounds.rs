@@ -35,6 +35,20 @@ async fn ten_thousand_connections_for_a_small_pool_cannot_be_written() {
 }
 
 #[tokio::test]
+async fn an_accept_that_nobody_comes_to_hears_that_the_pool_drains() {
+    let pool = Limiter::fixed(2);
+    let accept = accept_of(10).await.linked_to(&pool);
+    let (ended, _) = soon(async {
+        tokio::join!(accept.accept(), async {
+            sleep(Duration::from_millis(20)).await;
+            pool.drain().await
+        })
+    })
+    .await;
+    assert!(ended.unwrap_err().is_draining());
+}
+
+#[tokio::test]
 async fn nobody_comes_in_while_the_pool_would_refuse_what_it_asks() {
     let pool = Limiter::builder().name("pool").limit(2).queue(QueueConfig::bounded(1)).build().unwrap();
     let accept = accept_of(10_000).await.linked_to(&pool);
