@@ -239,7 +239,7 @@ mod tests {
 
     fn refused(reason: Reason, after: Option<u64>) -> Refused {
         let retry_after = after.map(Duration::from_millis);
-        let worth_retrying = is_for_load(reason);
+        let worth_retrying = after.is_some() || is_for_load(reason);
         Refused { reason, worth_retrying, retry_after, wait: None, limiter: "db".into() }
     }
 

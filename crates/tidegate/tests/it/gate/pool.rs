@@ -289,7 +289,8 @@ async fn the_pools_own_error_gives_the_permit_back() {
 
 #[test]
 fn whoever_waits_outside_of_a_runtime_that_ends_hears_it() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
     let gate = Strict::new(1, Duration::ZERO).gate(8).unwrap();
     let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
     let handle = runtime.handle().clone();
