@@ -25,6 +25,10 @@
 //! | `tower` | layers for tower services (feature `tower`) |
 //! | `http` | answers, bodies and deadlines in HTTP's types (feature `http`) |
 //! | `gate` | gates before the places where programs overrun (feature `gate`) |
+//! | `channel` | a channel bounded in bytes and items, in which nothing is lost silently (feature `stream`) |
+//! | `pipeline` | stages that ask for work only when there is room behind them (feature `stream`) |
+//! | `writer` | a writer that cannot skip back pressure, lines, broadcast (feature `stream`) |
+//! | `budget` | one number for every byte that a process holds for its peers (feature `stream`) |
 //! | `actix` | the same for actix-web (feature `actix`) |
 //! | `clock` | the one place that reads a clock |
 
@@ -32,6 +36,10 @@
 
 #[cfg(feature = "actix")]
 pub mod actix;
+#[cfg(feature = "stream")]
+pub mod budget;
+#[cfg(feature = "stream")]
+pub mod channel;
 mod clock;
 mod demand;
 #[cfg(feature = "gate")]
@@ -39,11 +47,15 @@ pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 mod limiter;
+#[cfg(feature = "stream")]
+pub mod pipeline;
 mod readiness;
 mod refused;
 mod sync;
 #[cfg(feature = "tower")]
 pub mod tower;
+#[cfg(feature = "stream")]
+pub mod writer;
 
 pub use demand::Demand;
 pub use limiter::{

@@ -6,6 +6,10 @@
 mod actix;
 mod adaptive;
 mod answers;
+#[cfg(feature = "stream")]
+mod budget;
+#[cfg(feature = "stream")]
+mod channel;
 #[cfg(feature = "gate")]
 mod gate;
 #[cfg(feature = "http")]
@@ -14,8 +18,12 @@ mod limiter;
 #[cfg(feature = "http")]
 mod matrix;
 mod model;
+#[cfg(feature = "stream")]
+mod pipeline;
 mod stress;
 #[cfg(feature = "tower")]
 mod tower;
 mod trio;
 mod wait;
+#[cfg(feature = "stream")]
+mod writer;

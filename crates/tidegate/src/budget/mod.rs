@@ -1,0 +1,1 @@
+//! One number for every byte that a process holds for its peers.

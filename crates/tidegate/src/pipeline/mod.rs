@@ -1,0 +1,1 @@
+//! Stages that ask for work only when there is room behind them.

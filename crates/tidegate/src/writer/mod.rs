@@ -1,0 +1,1 @@
+//! A writer that cannot skip back pressure, bounded lines, and broadcast.

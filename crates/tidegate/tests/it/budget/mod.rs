@@ -1,0 +1,1 @@
+//! `tidegate::budget` through its public API.

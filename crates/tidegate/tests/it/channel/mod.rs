@@ -1,0 +1,1 @@
+//! `tidegate::channel` through its public API.

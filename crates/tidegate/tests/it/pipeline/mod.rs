@@ -1,0 +1,1 @@
+//! `tidegate::pipeline` through its public API.

@@ -1,0 +1,1 @@
+//! `tidegate::writer` through its public API.
