@@ -118,7 +118,7 @@ impl Tags {
                 burden: burden(tag),
             })
             .collect();
-        held.sort_by(|a, b| (b.burden, b.bytes).cmp(&(a.burden, a.bytes)));
+        held.sort_by_key(|held| std::cmp::Reverse((held.burden, held.bytes)));
         held.truncate(most);
         held
     }
