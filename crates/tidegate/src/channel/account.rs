@@ -66,7 +66,8 @@ impl Charge {
             let age = from.age(since);
             let since = to.ago(age);
             if to.adopt(Need { tag, ..need }, items, since) {
-                from.release(need, items, self.since, &mut wakes);
+                from.release(need, items, self.since);
+                from.grant(&mut wakes);
                 self.since = since;
                 moved = true;
             }
