@@ -237,10 +237,10 @@ impl Ledger {
         self.resize();
     }
 
-    /// Is a release news to somebody: to those that wait, or to the measure of the pace, which has to know when the last one
-    /// was?
+    /// Is a release news to somebody: to those that wait, to the measure of the pace, which has to know when the last one was,
+    /// or to a capacity that follows the pace?
     pub(super) fn wants_attention(&self) -> bool {
-        !self.line.is_empty() || self.starved && self.is_busy()
+        !self.line.is_empty() || self.starved && self.is_busy() || self.span.is_some()
     }
 
     /// What was queued is free again, without having been received.
@@ -287,7 +287,13 @@ impl Ledger {
     /// Hands what is free to whoever is next: the head of the line, or one that may pass it.
     pub(super) fn grant(&mut self, wakes: &mut Wakes) {
         while !self.line.is_empty() && self.door == Door::Open && self.charged.items < self.max_items {
-            let room = if self.charged.bytes == 0 { u64::MAX } else { self.free() };
+            let room = match self.charged.bytes {
+                // Also one that is larger than all may enter, alone.
+                0 => u64::MAX,
+                // Beside such a one there is no room even for nothing.
+                charged if charged > self.capacity => return,
+                charged => self.capacity - charged,
+            };
             let Some(entry) = self.line.pop(room) else { return };
             let Some(Seat::Waiting { need, .. }) = self.seats.get_mut(entry.value) else { continue };
             let need = *need;

@@ -61,8 +61,8 @@ pub struct Borrower {
     pub items: usize,
     /// Bytes charged.
     pub bytes: u64,
-    /// How long ago those bytes were charged, on the average: exact to what one look at the clock in up to sixteen events
-    /// allows, half a millisecond at a steady pace.
+    /// How long ago those bytes were charged, on the average. Of items that come in quick succession, up to eight share one
+    /// look at the clock.
     pub age: Duration,
 }
 

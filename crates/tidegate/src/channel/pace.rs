@@ -7,10 +7,12 @@ use tidegate_control::wait::{DrainRate, Prediction, Throughput};
 use crate::clock::Clock;
 use crate::readiness::WaitEstimate;
 
-/// Events that may share one look at the clock: a sixteenth of its cost is small beside a send, and a pace that drops
-/// suddenly is misjudged for sixteen events at most.
-const MOST_SHARED: u32 = 16;
-/// … but only while so many follow each other within half a millisecond.
+/// Events that share one look at the clock while they come in quick succession: an eighth of its cost is small beside a send,
+/// and when the pace drops suddenly seven of them, at most, are told the time before.
+const SHARED: u32 = 8;
+/// Quick succession: so many looks, one after the other, …
+const STREAK: u32 = 8;
+/// … each so soon after the one before.
 const CLOSE_NANOS: u64 = 500_000;
 
 #[derive(Debug)]
@@ -19,7 +21,8 @@ pub(super) struct Pace {
     at: u64,
     /// Events that still take its word for it.
     left: u32,
-    shared: u32,
+    /// Looks, up to the last, that were close to the one before.
+    streak: u32,
     /// Bytes that came since then, bytes and items that were released.
     came: u64,
     went: u64,
@@ -35,7 +38,7 @@ impl Pace {
         Self {
             at: now,
             left: 0,
-            shared: 1,
+            streak: 0,
             came: 0,
             went: 0,
             gone: 0,
@@ -60,8 +63,8 @@ impl Pace {
     pub(super) fn now(&mut self, clock: &Clock) -> u64 {
         let now = clock.now();
         let close = now.saturating_sub(self.at) < CLOSE_NANOS;
-        self.shared = if close { (self.shared * 2).min(MOST_SHARED) } else { 1 };
-        self.left = self.shared - 1;
+        self.streak = if close { (self.streak + 1).min(STREAK) } else { 0 };
+        self.left = if self.streak == STREAK { SHARED - 1 } else { 0 };
         self.at = now;
         self.incoming.count(std::mem::take(&mut self.came));
         self.incoming.advance(now);

@@ -161,6 +161,8 @@ impl<T> Shared<T> {
         let max = Amount { bytes: config.max_bytes, items: config.max_items };
         let least = config.min_bytes.unwrap_or(config.max_bytes / 16).max(1);
         let span = config.target_delay.map(|delay| Span::new(delay, least, config.max_bytes));
+        let mut outlet = Outlet::new();
+        outlet.returns.attention = span.is_some();
         let core = Core {
             ledger: Ledger::new(max, config.max_waiters, span, clock),
             queue: VecDeque::new(),
@@ -170,8 +172,8 @@ impl<T> Shared<T> {
         };
         Arc::new(Self {
             core: Mutex::new(core),
-            outlet: Mutex::new(Outlet::new()),
-            attention: AtomicBool::new(false),
+            attention: AtomicBool::new(outlet.returns.attention),
+            outlet: Mutex::new(outlet),
             weigh: config.weigh,
             per_item: config.per_item,
             max_items: config.max_items,
