@@ -6,7 +6,7 @@
 //! when somebody finds no room, or asks. While somebody waits (`attention`), nothing is noted: releases go to the ledger,
 //! which hands them on at once.
 //!
-//! Lock order: the core before its outlet; of two channels, the one at the lower address first.
+//! Lock order: the core before its outlet; of two channels, the older one first.
 
 use std::collections::VecDeque;
 

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::Waker;
 
 use crate::clock::Clock;
@@ -61,7 +61,11 @@ impl<T> From<Overflow<T>> for Policy<T> {
     }
 }
 
+/// Numbers given to channels.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 pub(super) struct Shared<T> {
+    number: u64,
     core: Mutex<Core<T>>,
     outlet: Mutex<Outlet<T>>,
     /// What [`Returns::attention`](super::outlet::Returns) was: saves a release the way to the outlet when it has to go to the
@@ -171,6 +175,7 @@ impl<T> Shared<T> {
             overflow: config.overflow.into(),
         };
         Arc::new(Self {
+            number: NUMBERS.fetch_add(1, Relaxed),
             core: Mutex::new(core),
             attention: AtomicBool::new(outlet.returns.attention),
             outlet: Mutex::new(outlet),
@@ -241,6 +246,10 @@ impl<T> Shared<T> {
 }
 
 impl<T: Send> Account for Shared<T> {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
     fn with(&self, job: &mut dyn FnMut(&mut Ledger)) {
         let mut core = self.lock();
         let mut outlet = self.fold(&mut core);
