@@ -1,4 +1,4 @@
-//! Wakers, collected under a lock and run when it is free.
+//! Wakers that wait for every lock to be free.
 
 use std::task::Waker;
 
@@ -10,7 +10,7 @@ pub(crate) struct Wakes {
 }
 
 impl Wakes {
-    /// One more, if there is one.
+    /// Adds one, if there is one.
     pub(crate) fn extend(&mut self, waker: Option<Waker>) {
         match (waker, &self.first) {
             (None, _) => {}

@@ -1,6 +1,6 @@
-//! A tree of accounts: every byte is charged to its account and to all above it, or to none.
+//! A tree of nodes: every byte is charged to its node and to all above it, or to none.
 
-mod account;
+mod id;
 mod node;
 mod share;
 #[cfg(test)]
@@ -9,7 +9,7 @@ mod transfer;
 
 use std::collections::BTreeMap;
 
-pub use account::Account;
+pub use id::NodeId;
 use node::{NONE, Node};
 
 use super::Urgency;
@@ -18,38 +18,38 @@ use super::Urgency;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The account has no room for them now.
+    /// The node has no room for them now.
     Room,
-    /// The account has room, but not for what they are asked for (see [`Urgency`]), or only what is kept for the oldest
+    /// The node has room, but not for what they are asked for (see [`Urgency`]), or only what is kept for the oldest
     /// work.
     Ceiling,
-    /// The account has room, but is more than half full, and whoever asks would have more of it than its share.
+    /// The node has room, but is more than half full, and whoever asks would have more of it than its share.
     Share,
-    /// The account will never have room for them: they are more than its limit.
+    /// The node will never have room for them: they are more than its limit.
     Never,
 }
 
 /// Bytes were not charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short {
-    /// The account that is short of them: the one asked, or the first above it.
-    pub at: Account,
+    /// The node that is short of them: the one asked, or the first above it.
+    pub at: NodeId,
     /// Why.
     pub cause: Cause,
     /// Bytes that it had free.
     pub free: u64,
 }
 
-/// A tree of accounts, with one rule: the bytes charged to an account and to all below it are never more than its limit.
+/// A tree of nodes, with one rule: the bytes charged to a node and to all below it are never more than its limit.
 ///
-/// [`charge`](Self::charge) charges the account and everyone above it, or nobody. After [`set_limit`](Self::set_limit)
+/// [`charge`](Self::charge) charges the node and everyone above it, or nobody. After [`set_limit`](Self::set_limit)
 /// below what is charged already there is a debt: nothing is charged before it is paid.
 ///
-/// **Shares.** Accounts that were opened with a share divide the account above them: while that is more than half full,
-/// none of them may grow beyond its share of it. Those that hold nothing leave theirs to the others; one that asked in
-/// vain counts again, until as many bytes as there are went round.
+/// **Shares.** Nodes that were opened with a share divide the node above them: while that is more than half full,
+/// none of them may grow beyond its share of it. Those that hold nothing leave theirs to the others; one that
+/// [asked in vain](Self::want) counts for a second all the same.
 ///
-/// **Reserve.** Of the topmost account so much is kept for the oldest account that was opened as work: whatever happens,
+/// **Reserve.** Of the topmost node so much is kept for the oldest node that was opened as work: whatever happens,
 /// one piece of work can go on.
 ///
 /// ```
@@ -66,16 +66,16 @@ pub struct Short {
 pub struct Ledger {
     nodes: Vec<Node>,
     vacant: Vec<u32>,
-    /// Accounts opened as work, the oldest first.
+    /// Nodes opened as work, the oldest first.
     works: BTreeMap<u64, u32>,
     begun: u64,
     reserve: u64,
 }
 
 impl Ledger {
-    /// A tree of one account with `limit` bytes, `reserve` of which only the oldest work may use.
+    /// A tree of one node with `limit` bytes, `reserve` of which only the oldest work may use.
     #[must_use]
-    pub fn new(limit: u64, reserve: u64) -> (Self, Account) {
+    pub fn new(limit: u64, reserve: u64) -> (Self, NodeId) {
         let mut root = Node::new(NONE, 0);
         root.limit = limit;
         let ledger = Self {
@@ -85,12 +85,12 @@ impl Ledger {
             begun: 0,
             reserve: reserve.min(limit),
         };
-        (ledger, Account { index: 0, generation: 0 })
+        (ledger, NodeId { index: 0, generation: 0 })
     }
 
-    /// Opens an account below `parent`: with a limit of its own (`u64::MAX` for none), and a share of the parent (0: it
+    /// Opens a node below `parent`: with a limit of its own (`u64::MAX` for none), and a share of the parent (0: it
     /// takes no part in shares). `work` says that it stands for one piece of work. `None` if there is no such parent.
-    pub fn open(&mut self, parent: Account, limit: u64, share: u32, work: bool) -> Option<Account> {
+    pub fn open(&mut self, parent: NodeId, limit: u64, share: u32, work: bool) -> Option<NodeId> {
         let depth = self.get(parent)?.depth + 1;
         let index = self.vacant.pop();
         let index = index.or_else(|| u32::try_from(self.nodes.len()).ok().filter(|index| *index != NONE))?;
@@ -109,136 +109,133 @@ impl Ledger {
             None => self.nodes.push(node),
         }
         let generation = self.node(index)?.generation;
-        Some(Account { index, generation })
+        Some(NodeId { index, generation })
     }
 
-    /// Closes an account. What is still charged to it is given back; accounts below it have to be closed before.
-    pub fn close(&mut self, account: Account) {
-        let Some(node) = self.get(account) else { return };
+    /// Closes a node. What is still charged to it is given back; nodes below it have to be closed before.
+    pub fn close(&mut self, id: NodeId) {
+        let Some(node) = self.get(id) else { return };
         let (used, work) = (node.used, node.work);
-        self.give(account, used);
-        self.forget_want(account.index);
+        self.give(id, used);
+        self.forget_want(id.index);
         self.works.remove(&work);
-        if let Some(node) = self.nodes.get_mut(account.index as usize) {
+        if let Some(node) = self.nodes.get_mut(id.index as usize) {
             node.generation = node.generation.wrapping_add(1);
             node.wanting = Vec::new().into();
-            self.vacant.push(account.index);
+            self.vacant.push(id.index);
         }
     }
 
     /// Would `bytes` be charged? None at all always are.
     ///
     /// # Errors
-    /// The lowest account that is short of them.
+    /// The lowest node that is short of them.
     #[inline]
-    pub fn check(&self, account: Account, bytes: u64, urgency: Urgency) -> Result<(), Short> {
-        if self.get(account).is_none() {
-            return Err(Short { at: account, cause: Cause::Never, free: 0 });
+    pub fn check(&self, id: NodeId, bytes: u64, urgency: Urgency) -> Result<(), Short> {
+        if self.get(id).is_none() {
+            return Err(Short { at: id, cause: Cause::Never, free: 0 });
         }
         if bytes == 0 {
             return Ok(());
         }
-        self.check_up(account, NONE, bytes, urgency)
+        self.check_up(id, NONE, bytes, urgency)
     }
 
-    /// Charges `bytes` to `account` and to all above it.
+    /// Charges `bytes` to `id` and to all above it.
     ///
     /// # Errors
-    /// The lowest account that is short of them; then they are charged to none.
+    /// The lowest node that is short of them; then they are charged to none.
     #[inline]
-    pub fn charge(&mut self, account: Account, bytes: u64, urgency: Urgency) -> Result<(), Short> {
-        if let Err(short) = self.check(account, bytes, urgency) {
-            self.want(account, short.at);
-            return Err(short);
-        }
-        self.add(account.index, NONE, bytes);
-        if let Some(node) = self.nodes.get_mut(account.index as usize) {
+    pub fn charge(&mut self, id: NodeId, bytes: u64, urgency: Urgency) -> Result<(), Short> {
+        self.check(id, bytes, urgency)?;
+        self.add(id.index, NONE, bytes);
+        if let Some(node) = self.nodes.get_mut(id.index as usize) {
             node.direct = node.direct.saturating_add(bytes);
         }
         Ok(())
     }
 
-    /// Gives back `bytes` that were charged to `account` (no more than were).
+    /// Gives back `bytes` that were charged to `id` (no more than were).
     #[inline]
-    pub fn give(&mut self, account: Account, bytes: u64) {
-        let Some(node) = self.get(account) else { return };
+    pub fn give(&mut self, id: NodeId, bytes: u64) {
+        let Some(node) = self.get(id) else { return };
         let bytes = bytes.min(node.direct);
-        self.take_off(account.index, NONE, bytes);
-        if let Some(node) = self.nodes.get_mut(account.index as usize) {
+        self.take_off(id.index, NONE, bytes);
+        if let Some(node) = self.nodes.get_mut(id.index as usize) {
             node.direct -= bytes;
         }
     }
 
     /// Changes a limit. Below what is charged already, nothing more is charged until the debt is paid.
-    pub fn set_limit(&mut self, account: Account, limit: u64) {
-        if let Some(node) = self.get_mut(account) {
+    pub fn set_limit(&mut self, id: NodeId, limit: u64) {
+        if let Some(node) = self.get_mut(id) {
             node.limit = limit;
         }
     }
 
-    /// The account's own limit, bytes.
+    /// The node's own limit, bytes.
     #[must_use]
-    pub fn limit(&self, account: Account) -> u64 {
-        self.get(account).map_or(0, |node| node.limit)
+    pub fn limit(&self, id: NodeId) -> u64 {
+        self.get(id).map_or(0, |node| node.limit)
     }
 
     /// Bytes charged to it and to all below it.
     #[must_use]
-    pub fn used(&self, account: Account) -> u64 {
-        self.get(account).map_or(0, |node| node.used)
+    pub fn used(&self, id: NodeId) -> u64 {
+        self.get(id).map_or(0, |node| node.used)
     }
 
     /// Bytes charged to it itself.
     #[must_use]
-    pub fn direct(&self, account: Account) -> u64 {
-        self.get(account).map_or(0, |node| node.direct)
+    pub fn direct(&self, id: NodeId) -> u64 {
+        self.get(id).map_or(0, |node| node.direct)
     }
 
     /// The most that was ever charged to it and to all below it, bytes.
     #[must_use]
-    pub fn peak(&self, account: Account) -> u64 {
-        self.get(account).map_or(0, |node| node.peak)
+    pub fn peak(&self, id: NodeId) -> u64 {
+        self.get(id).map_or(0, |node| node.peak)
     }
 
     /// Bytes charged per unit of share: who has least of what it may have is served first.
     #[must_use]
-    pub fn held_per_share(&self, account: Account) -> u64 {
-        self.get(account).map_or(0, |node| node.used / u64::from(node.share.max(1)))
+    pub fn held_per_share(&self, id: NodeId) -> u64 {
+        self.get(id).map_or(0, |node| node.used / u64::from(node.share.max(1)))
     }
 
-    /// Bytes free in the account and in all above it.
+    /// Bytes free in the node and in all above it.
     #[must_use]
-    pub fn free(&self, account: Account) -> u64 {
-        if self.get(account).is_none() {
+    pub fn free(&self, id: NodeId) -> u64 {
+        if self.get(id).is_none() {
             return 0;
         }
-        self.up(account).map(|at| self.limit(at).saturating_sub(self.used(at))).min().unwrap_or(0)
+        self.up(id).map(|at| self.limit(at).saturating_sub(self.used(at))).min().unwrap_or(0)
     }
 
-    /// The account above it.
+    /// The node above it.
     #[must_use]
-    pub fn parent(&self, account: Account) -> Option<Account> {
-        let parent = self.get(account)?.parent;
-        self.node(parent).map(|node| Account { index: parent, generation: node.generation })
+    pub fn parent(&self, id: NodeId) -> Option<NodeId> {
+        let parent = self.get(id)?.parent;
+        self.node(parent).map(|node| NodeId { index: parent, generation: node.generation })
     }
 
-    /// The account itself and all above it, the topmost last.
-    pub fn up(&self, account: Account) -> impl Iterator<Item = Account> + '_ {
-        std::iter::successors(Some(account), |at| self.parent(*at))
+    /// The node itself and all above it, the topmost last.
+    pub fn up(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        std::iter::successors(Some(id), |at| self.parent(*at))
     }
 
     /// May it use the reserve?
     #[must_use]
-    pub fn is_oldest_work(&self, account: Account) -> bool {
-        self.works.first_key_value().is_some_and(|(_, index)| *index == account.index)
+    pub fn is_oldest_work(&self, id: NodeId) -> bool {
+        self.works.first_key_value().is_some_and(|(_, index)| *index == id.index)
     }
 
-    fn check_up(&self, asked: Account, end: u32, bytes: u64, urgency: Urgency) -> Result<(), Short> {
+    fn check_up(&self, asked: NodeId, end: u32, bytes: u64, urgency: Urgency) -> Result<(), Short> {
         let mut below: Option<&Node> = None;
         let mut index = asked.index;
         while let Some(node) = self.node(index).filter(|_| index != end) {
             if let Err((cause, free)) = self.admits(node, below, bytes, urgency, asked) {
-                return Err(Short { at: Account { index, generation: node.generation }, cause, free });
+                return Err(Short { at: NodeId { index, generation: node.generation }, cause, free });
             }
             below = Some(node);
             index = node.parent;
@@ -246,7 +243,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Does `node` admit `bytes` that come through the account `below` it?
+    /// Does `node` admit `bytes` that come through the node `below` it?
     #[inline]
     fn admits(
         &self,
@@ -254,11 +251,11 @@ impl Ledger {
         below: Option<&Node>,
         bytes: u64,
         urgency: Urgency,
-        asked: Account,
+        asked: NodeId,
     ) -> Result<(), (Cause, u64)> {
         let free = node.limit.saturating_sub(node.used);
         let is_root = node.parent == NONE;
-        // An account has its own limit for itself; what it is asked for matters where others share.
+        // A node has its own limit for itself; what it is asked for matters where others share.
         let shared = is_root || below.is_some();
         let ceiling = if shared { urgency.ceiling(node.limit) } else { node.limit };
         if bytes > free {
@@ -302,10 +299,6 @@ impl Ledger {
             let Some(node) = self.nodes.get_mut(index as usize) else { return };
             node.used = node.used.saturating_sub(bytes);
             let (parent, ended) = (node.parent, node.counted && !node.wants && node.used == 0);
-            if !node.wanting.is_empty() {
-                node.turned = node.turned.saturating_add(bytes);
-                self.forget_old_wants(index);
-            }
             if ended {
                 self.discount(index);
             }
@@ -319,11 +312,11 @@ impl Ledger {
     }
 
     #[inline]
-    fn get(&self, account: Account) -> Option<&Node> {
-        self.node(account.index).filter(|node| node.generation == account.generation)
+    fn get(&self, id: NodeId) -> Option<&Node> {
+        self.node(id.index).filter(|node| node.generation == id.generation)
     }
 
-    fn get_mut(&mut self, account: Account) -> Option<&mut Node> {
-        self.nodes.get_mut(account.index as usize).filter(|node| node.generation == account.generation)
+    fn get_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(id.index as usize).filter(|node| node.generation == id.generation)
     }
 }

@@ -1,4 +1,4 @@
-//! What bytes are asked for, and how full a shared account may be for that.
+//! What bytes are asked for, and how full a shared node may be for that.
 
 /// What bytes are asked for. Finishing goes before growing, and growing before starting: work that was begun gives its
 /// bytes back when it can go on, work that begins holds them longer.

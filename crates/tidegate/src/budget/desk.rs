@@ -1,4 +1,4 @@
-//! What the lock protects: the accounts, and who waits for what.
+//! What the lock protects: the nodes, and who waits for what.
 //!
 //! While nobody waits, an event is a few additions in the ledger. Otherwise it ends with [`Desk::serve_up`], which hands
 //! what is free to who is next.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_control::credit::{Account, Cause, Ledger, Short, Urgency};
+use tidegate_control::credit::{Cause, Ledger, NodeId, Short, Urgency};
 use tidegate_control::wait::DrainRate;
 
 use crate::clock::Clock;
@@ -17,10 +17,10 @@ use super::full::Full;
 use super::line::Stand;
 use super::seat::{Leaving, Seat};
 
-/// What is kept of a budget beside its account.
+/// What is kept of a budget beside its node.
 pub(super) struct Node {
     pub(super) name: Arc<str>,
-    pub(super) account: Account,
+    pub(super) id: NodeId,
     /// When it began to hold bytes itself.
     pub(super) since: u64,
     /// Asks that wait at it and below, how many may, and the bytes they wait for.
@@ -36,12 +36,12 @@ pub(super) struct Node {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     Short(Short),
-    /// Others wait for room in this account, and enough have gone past them.
-    Turn(Account),
+    /// Others wait for room in this node, and enough have gone past them.
+    Turn(NodeId),
 }
 
 impl Stop {
-    pub(super) fn at(self) -> Account {
+    pub(super) fn at(self) -> NodeId {
         match self {
             Self::Short(short) => short.at,
             Self::Turn(at) => at,
@@ -64,24 +64,26 @@ pub(super) struct Desk {
     pub(super) nodes: Vec<Option<Node>>,
     /// Asks that wait in the whole tree.
     pub(super) waiting: usize,
+    /// Is anything divided by shares?
+    pub(super) shares: bool,
     numbers: u64,
 }
 
 impl Desk {
-    pub(super) fn new(name: Arc<str>, limit: u64, reserve: u64, waiters: usize) -> (Self, Account) {
+    pub(super) fn new(name: Arc<str>, limit: u64, reserve: u64, waiters: usize) -> (Self, NodeId) {
         let (ledger, root) = Ledger::new(limit, reserve);
-        let mut desk = Self { ledger, nodes: Vec::new(), waiting: 0, numbers: 0 };
+        let mut desk = Self { ledger, nodes: Vec::new(), waiting: 0, shares: false, numbers: 0 };
         desk.settle(root, name, waiters);
         (desk, root)
     }
 
-    fn settle(&mut self, account: Account, name: Arc<str>, max_asks: usize) {
+    fn settle(&mut self, id: NodeId, name: Arc<str>, max_asks: usize) {
         let rate = DrainRate::default();
-        let node = Node { name, account, since: 0, asks: 0, max_asks, asked: 0, rate, stand: None };
-        if self.nodes.len() <= account.index() {
-            self.nodes.resize_with(account.index() + 1, || None);
+        let node = Node { name, id, since: 0, asks: 0, max_asks, asked: 0, rate, stand: None };
+        if self.nodes.len() <= id.index() {
+            self.nodes.resize_with(id.index() + 1, || None);
         }
-        if let Some(place) = self.nodes.get_mut(account.index()) {
+        if let Some(place) = self.nodes.get_mut(id.index()) {
             *place = Some(node);
         }
     }
@@ -89,20 +91,21 @@ impl Desk {
     /// A new budget below `parent`.
     pub(super) fn open(
         &mut self,
-        parent: Account,
+        parent: NodeId,
         name: Arc<str>,
         (limit, share, work, waiters): (u64, u32, bool, usize),
-    ) -> Option<Account> {
-        let account = self.ledger.open(parent, limit, share, work)?;
-        self.settle(account, name, waiters);
-        Some(account)
+    ) -> Option<NodeId> {
+        let id = self.ledger.open(parent, limit, share, work)?;
+        self.settle(id, name, waiters);
+        self.shares |= share > 0;
+        Some(id)
     }
 
     /// Nobody holds the budget any more, nor bytes of it. Hands out what is to be dropped when the lock is free.
-    pub(super) fn close(&mut self, account: Account, clock: &Clock, wakes: &mut Wakes) -> Option<Node> {
-        let parent = self.ledger.parent(account);
-        self.ledger.close(account);
-        let node = self.nodes.get_mut(account.index()).and_then(Option::take);
+    pub(super) fn close(&mut self, id: NodeId, clock: &Clock, wakes: &mut Wakes) -> Option<Node> {
+        let parent = self.ledger.parent(id);
+        self.ledger.close(id);
+        let node = self.nodes.get_mut(id.index()).and_then(Option::take);
         if let Some(parent) = parent.filter(|_| self.waiting > 0) {
             self.serve_up(parent, clock.now(), wakes);
         }
@@ -113,29 +116,50 @@ impl Desk {
     #[inline]
     pub(super) fn ask(
         &mut self,
-        account: Account,
+        id: NodeId,
         bytes: u64,
         urgency: Urgency,
         clock: &Clock,
     ) -> Result<(), Full> {
         if self.waiting > 0 && bytes > 0 {
-            if let Some(at) = self.closed_for(account, urgency, None) {
+            if let Some(at) = self.closed_for(id, urgency, None) {
                 return Err(self.full(bytes, Stop::Turn(at)));
             }
         }
-        self.ledger.charge(account, bytes, urgency).map_err(|short| self.full(bytes, Stop::Short(short)))?;
-        if self.waiting > 0 {
-            self.count_passes(account, urgency, None);
+        if let Err(short) = self.ledger.charge(id, bytes, urgency) {
+            self.charge_again(id, bytes, urgency, short, clock.now())?;
         }
-        self.begin(account, bytes, clock);
+        if self.waiting > 0 {
+            self.count_passes(id, urgency, None);
+        }
+        self.begin(id, bytes, clock);
         Ok(())
     }
 
-    /// Notes since when `account` holds bytes, if these are its first.
+    /// Charges `bytes` if what they would exceed is a share, and others that had one do not ask any more. Else notes who
+    /// asked in vain.
+    #[cold]
+    fn charge_again(
+        &mut self,
+        id: NodeId,
+        bytes: u64,
+        urgency: Urgency,
+        short: Short,
+        now: u64,
+    ) -> Result<(), Full> {
+        let stale = short.cause == Cause::Share && self.ledger.forget_wants(short.at, now);
+        let again = if stale { self.ledger.charge(id, bytes, urgency) } else { Err(short) };
+        again.map_err(|short| {
+            self.ledger.want(id, short, now);
+            self.full(bytes, Stop::Short(short))
+        })
+    }
+
+    /// Notes since when `id` holds bytes, if these are its first.
     #[inline]
-    pub(super) fn begin(&mut self, account: Account, bytes: u64, clock: &Clock) {
-        if bytes > 0 && self.ledger.direct(account) == bytes {
-            if let Some(Some(node)) = self.nodes.get_mut(account.index()) {
+    pub(super) fn begin(&mut self, id: NodeId, bytes: u64, clock: &Clock) {
+        if bytes > 0 && self.ledger.direct(id) == bytes {
+            if let Some(Some(node)) = self.nodes.get_mut(id.index()) {
                 node.since = clock.now();
             }
         }
@@ -143,19 +167,19 @@ impl Desk {
 
     /// `bytes` come back.
     #[inline]
-    pub(super) fn give(&mut self, account: Account, bytes: u64, clock: &Clock, wakes: &mut Wakes) {
-        self.ledger.give(account, bytes);
+    pub(super) fn give(&mut self, id: NodeId, bytes: u64, clock: &Clock, wakes: &mut Wakes) {
+        self.ledger.give(id, bytes);
         if self.waiting > 0 {
             let now = clock.now();
-            self.note_return(account, bytes, now);
-            self.serve_up(account, now, wakes);
+            self.note_return(id, bytes, now);
+            self.serve_up(id, now, wakes);
         }
     }
 
-    /// Moves `bytes` from one account to another.
+    /// Moves `bytes` from one node to another.
     pub(super) fn transfer(
         &mut self,
-        (from, to): (Account, Account),
+        (from, to): (NodeId, NodeId),
         bytes: u64,
         clock: &Clock,
         wakes: &mut Wakes,
@@ -175,35 +199,35 @@ impl Desk {
         Ok(())
     }
 
-    pub(super) fn set_limit(&mut self, account: Account, limit: u64, clock: &Clock, wakes: &mut Wakes) {
-        self.ledger.set_limit(account, limit);
+    pub(super) fn set_limit(&mut self, id: NodeId, limit: u64, clock: &Clock, wakes: &mut Wakes) {
+        self.ledger.set_limit(id, limit);
         if self.waiting > 0 {
-            self.serve_up(account, clock.now(), wakes);
+            self.serve_up(id, clock.now(), wakes);
         }
     }
 
     /// Charges `bytes`, or lines the ask up; not if it would have to wait for more than `patience`.
     pub(super) fn enter(
         &mut self,
-        (account, bytes, urgency): (Account, u64, Urgency),
+        (id, bytes, urgency): (NodeId, u64, Urgency),
         patience: Option<Duration>,
         clock: &Clock,
         wakes: &mut Wakes,
     ) -> Result<Entered, Full> {
         // Whoever may wait does not go past those that wait at the same budget.
-        if !self.line_stands(account, urgency) {
-            match self.ask(account, bytes, urgency, clock) {
+        if !self.line_stands(id, urgency) {
+            match self.ask(id, bytes, urgency, clock) {
                 Ok(()) => return Ok(Entered::Granted),
                 Err(full) if !full.ever => return Err(full),
                 Err(_) => {}
             }
         }
-        let stop = self.fits(account, bytes, urgency, None).err();
-        let full = self.full(bytes, stop.unwrap_or(Stop::Turn(account)));
+        let stop = self.fits(id, bytes, urgency, None).err();
+        let full = self.full(bytes, stop.unwrap_or(Stop::Turn(id)));
         if !full.ever {
             return Err(full);
         }
-        if let Some(at) = self.ledger.up(account).find(|at| self.places_taken(*at)) {
+        if let Some(at) = self.ledger.up(id).find(|at| self.places_taken(*at)) {
             let at = self.name(at);
             return Err(Full { reason: Reason::QueueFull, at, ..full });
         }
@@ -211,13 +235,18 @@ impl Desk {
             return Err(Full { reason: Reason::WaitTooLong, ..full });
         }
         self.numbers += 1;
-        let seat = Arc::new(Seat::new(self.numbers, account, bytes, urgency));
+        let seat = Arc::new(Seat::new(self.numbers, id, bytes, urgency));
         let now = clock.now();
         if !self.line_up(&seat, now, wakes) {
             return Err(Full { reason: Reason::QueueFull, ..full });
         }
-        self.serve_up(account, now, wakes);
+        self.serve_up(id, now, wakes);
         Ok(Entered::Waits(seat))
+    }
+
+    /// Time has passed: one that asked in vain may be forgotten by now, and its share be had by others.
+    pub(super) fn look_again(&mut self, seat: &Seat, clock: &Clock, wakes: &mut Wakes) {
+        self.serve_up(seat.id, clock.now(), wakes);
     }
 
     /// The ask on `seat` is given up. Says what it left, and hands out the waker.
@@ -231,9 +260,9 @@ impl Desk {
         if leaving == Leaving::Place {
             let now = clock.now();
             self.take_out(seat);
-            self.station(seat.account, None, now, wakes);
+            self.station(seat.id, None, now, wakes);
             if self.waiting > 0 {
-                self.serve_up(seat.account, now, wakes);
+                self.serve_up(seat.id, now, wakes);
             }
         }
         (leaving, waker)
@@ -254,26 +283,26 @@ impl Desk {
     }
 
     /// How long until `need` bytes more have come back at `at` than those before it wait for.
-    fn predict(&self, at: Account, need: u64) -> Option<Duration> {
+    fn predict(&self, at: NodeId, need: u64) -> Option<Duration> {
         let node = self.node(at)?;
         let free = self.ledger.limit(at).saturating_sub(self.ledger.used(at));
         let missing = node.asked.saturating_add(need).saturating_sub(free);
         node.rate.predict(missing, None).map(|prediction| Duration::from_nanos(prediction.p50))
     }
 
-    fn places_taken(&self, at: Account) -> bool {
+    fn places_taken(&self, at: NodeId) -> bool {
         self.node(at).is_none_or(|node| node.asks >= node.max_asks)
     }
 
-    fn name(&self, at: Account) -> Arc<str> {
+    fn name(&self, at: NodeId) -> Arc<str> {
         self.node(at).map_or_else(|| Arc::from(""), |node| Arc::clone(&node.name))
     }
 
-    pub(super) fn node(&self, at: Account) -> Option<&Node> {
+    pub(super) fn node(&self, at: NodeId) -> Option<&Node> {
         self.nodes.get(at.index())?.as_ref()
     }
 
-    pub(super) fn node_mut(&mut self, at: Account) -> Option<&mut Node> {
+    pub(super) fn node_mut(&mut self, at: NodeId) -> Option<&mut Node> {
         self.nodes.get_mut(at.index())?.as_mut()
     }
 }

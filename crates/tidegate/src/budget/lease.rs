@@ -66,8 +66,8 @@ impl Lease {
     /// The first budget on the way up that has no room for them; the lease stays as it is.
     pub fn try_grow(&mut self, more: u64) -> Result<(), Full> {
         let tree = self.budget.tree();
-        let account = self.budget.account();
-        tree.visit(|desk, _| desk.ask(account, more, Urgency::InProgress, &tree.clock))?;
+        let id = self.budget.id();
+        tree.visit(|desk, _| desk.ask(id, more, Urgency::InProgress, &tree.clock))?;
         self.bytes += more; // no more than the limit: they were charged
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Lease {
     pub fn transfer(&mut self, to: &Budget) -> Result<(), Full> {
         if std::sync::Arc::ptr_eq(self.budget.tree(), to.tree()) {
             let tree = to.tree();
-            let way = (self.budget.account(), to.account());
+            let way = (self.budget.id(), to.id());
             tree.visit(|desk, wakes| desk.transfer(way, self.bytes, &tree.clock, wakes))?;
             self.budget = to.clone();
         } else {
@@ -105,7 +105,7 @@ impl Lease {
     fn give(&self, bytes: u64) {
         if bytes > 0 {
             let tree = self.budget.tree();
-            tree.visit(|desk, wakes| desk.give(self.budget.account(), bytes, &tree.clock, wakes));
+            tree.visit(|desk, wakes| desk.give(self.budget.id(), bytes, &tree.clock, wakes));
         }
     }
 }

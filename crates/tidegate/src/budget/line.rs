@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tidegate_control::credit::{Account, Cause, Urgency};
+use tidegate_control::credit::{Cause, NodeId, Urgency};
 use tidegate_control::queue::{ClassQueue, Criticality, Entry};
 
 use crate::wakes::Wakes;
@@ -24,11 +24,11 @@ pub(super) struct Stand {
     /// Asks made at this budget; the queue's classes are the urgencies.
     pub(super) line: ClassQueue<Arc<Seat>>,
     /// Where its first ask lacks room.
-    pub(super) listed_at: Option<Account>,
+    pub(super) listed_at: Option<NodeId>,
     /// The children (or this budget itself) from which asks come that lack room here.
-    pub(super) sides: VecDeque<Account>,
+    pub(super) sides: VecDeque<NodeId>,
     /// The lines below this budget, or its own, whose first ask lacks room in the budget above it.
-    pub(super) lines: VecDeque<Account>,
+    pub(super) lines: VecDeque<NodeId>,
     /// Who only lacks room here, and how many went past it.
     pub(super) blocked: Option<Blocked>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Stand {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Blocked {
     pub(super) number: u64,
-    pub(super) account: Account,
+    pub(super) id: NodeId,
     pub(super) urgency: Urgency,
     pub(super) passes: u8,
 }
@@ -63,27 +63,27 @@ const fn class(urgency: Urgency) -> Criticality {
 }
 
 impl Desk {
-    pub(super) fn stand(&self, at: Account) -> Option<&Stand> {
+    pub(super) fn stand(&self, at: NodeId) -> Option<&Stand> {
         self.node(at)?.stand.as_deref()
     }
 
-    pub(super) fn stand_mut(&mut self, at: Account) -> Option<&mut Stand> {
+    pub(super) fn stand_mut(&mut self, at: NodeId) -> Option<&mut Stand> {
         self.node_mut(at)?.stand.as_deref_mut()
     }
 
-    fn stand_up(&mut self, at: Account) -> Option<&mut Stand> {
+    fn stand_up(&mut self, at: NodeId) -> Option<&mut Stand> {
         let node = self.node_mut(at)?;
         let capacity = node.max_asks;
         Some(node.stand.get_or_insert_with(|| Box::new(Stand::new(capacity))))
     }
 
     /// The first ask of the line at `at`.
-    pub(super) fn first(&self, at: Account) -> Option<&Arc<Seat>> {
+    pub(super) fn first(&self, at: NodeId) -> Option<&Arc<Seat>> {
         self.stand(at)?.line.iter().next().map(|entry| &entry.value)
     }
 
     /// Does anybody wait at `at` whom an ask of this urgency must not pass?
-    pub(super) fn line_stands(&self, at: Account, urgency: Urgency) -> bool {
+    pub(super) fn line_stands(&self, at: NodeId, urgency: Urgency) -> bool {
         self.first(at).is_some_and(|first| first.urgency >= urgency)
     }
 
@@ -91,17 +91,17 @@ impl Desk {
     pub(super) fn line_up(&mut self, seat: &Arc<Seat>, now: u64, wakes: &mut Wakes) -> bool {
         let entry =
             Entry { value: Arc::clone(seat), class: class(seat.urgency), weight: seat.need, since: now };
-        let Some(stand) = self.stand_up(seat.account) else { return false };
+        let Some(stand) = self.stand_up(seat.id) else { return false };
         // Never displaces anybody: the places were counted before.
         let Ok(pushed) = stand.line.push(entry) else { return false };
         let _ = seat.place.set(pushed.place); // a new seat has none yet
         self.waiting += 1;
-        self.count_asks(seat.account, |node| {
+        self.count_asks(seat.id, |node| {
             node.asks += 1;
             node.asked = node.asked.saturating_add(seat.need);
         });
-        if self.first(seat.account).is_some_and(|first| first.number == seat.number) {
-            self.station(seat.account, None, now, wakes);
+        if self.first(seat.id).is_some_and(|first| first.number == seat.number) {
+            self.station(seat.id, None, now, wakes);
         }
         true
     }
@@ -109,11 +109,11 @@ impl Desk {
     /// Takes an ask out of its line. The line has to be [stationed](Self::station) anew.
     pub(super) fn take_out(&mut self, seat: &Seat) {
         let Some(place) = seat.place.get() else { return };
-        if self.stand_mut(seat.account).and_then(|stand| stand.line.remove(*place)).is_none() {
+        if self.stand_mut(seat.id).and_then(|stand| stand.line.remove(*place)).is_none() {
             return;
         }
         self.waiting -= 1;
-        self.count_asks(seat.account, |node| {
+        self.count_asks(seat.id, |node| {
             node.asks -= 1;
             node.asked = node.asked.saturating_sub(seat.need);
             let stand = node.stand.as_deref_mut();
@@ -123,8 +123,8 @@ impl Desk {
         });
     }
 
-    fn count_asks(&mut self, account: Account, count: impl Fn(&mut super::desk::Node)) {
-        let mut next = Some(account);
+    fn count_asks(&mut self, id: NodeId, count: impl Fn(&mut super::desk::Node)) {
+        let mut next = Some(id);
         while let Some(at) = next {
             if let Some(node) = self.node_mut(at) {
                 count(node);
@@ -133,13 +133,13 @@ impl Desk {
         }
     }
 
-    /// Lists the line at `account` where its first ask lacks room (at `rest` if it lacks none), behind the others; strikes
+    /// Lists the line at `id` where its first ask lacks room (at `rest` if it lacks none), behind the others; strikes
     /// it from where it was listed. Asks that can never be served are refused.
-    pub(super) fn station(&mut self, account: Account, rest: Option<Account>, now: u64, wakes: &mut Wakes) {
-        let before = self.strike(account);
-        while let Some(first) = self.first(account).map(Arc::clone) {
+    pub(super) fn station(&mut self, id: NodeId, rest: Option<NodeId>, now: u64, wakes: &mut Wakes) {
+        let before = self.strike(id);
+        while let Some(first) = self.first(id).map(Arc::clone) {
             let at = match self.fits_seat(&first) {
-                Ok(()) => rest.unwrap_or(account),
+                Ok(()) => rest.unwrap_or(id),
                 Err(stop) if stop.is(Cause::Never) => {
                     self.take_out(&first);
                     first.refuse(self.full(first.need, stop), wakes);
@@ -147,24 +147,24 @@ impl Desk {
                 }
                 Err(stop) => stop.at(),
             };
-            self.list(account, at, now);
+            self.list(id, at, now);
             break;
         }
-        self.tidy(account);
+        self.tidy(id);
         if let Some((at, side)) = before {
             self.tidy(side);
             self.tidy(at);
         }
     }
 
-    fn list(&mut self, account: Account, at: Account, now: u64) {
-        let side = self.side(account, at);
-        if let Some(stand) = self.stand_mut(account) {
+    fn list(&mut self, id: NodeId, at: NodeId, now: u64) {
+        let side = self.side(id, at);
+        if let Some(stand) = self.stand_mut(id) {
             stand.listed_at = Some(at);
         }
         if side != at {
             if let Some(stand) = self.stand_up(side) {
-                stand.lines.push_back(account);
+                stand.lines.push_back(id);
             }
         }
         let Some(stand) = self.stand_up(at) else { return };
@@ -178,12 +178,12 @@ impl Desk {
 
     /// Strikes the line from where it is listed, and says where that was. Its side, if others stand on it, goes behind the
     /// other sides.
-    fn strike(&mut self, account: Account) -> Option<(Account, Account)> {
-        let at = self.stand_mut(account)?.listed_at.take()?;
-        let side = self.side(account, at);
+    fn strike(&mut self, id: NodeId) -> Option<(NodeId, NodeId)> {
+        let at = self.stand_mut(id)?.listed_at.take()?;
+        let side = self.side(id, at);
         let mut more = false;
         if let Some(stand) = self.stand_mut(side).filter(|_| side != at) {
-            stand.lines.retain(|line| *line != account);
+            stand.lines.retain(|line| *line != id);
             more = !stand.lines.is_empty();
         }
         if let Some(stand) = self.stand_mut(at) {
@@ -194,7 +194,7 @@ impl Desk {
     }
 
     /// Where nobody waits nothing is kept.
-    fn tidy(&mut self, at: Account) {
+    fn tidy(&mut self, at: NodeId) {
         let Some(node) = self.node_mut(at) else { return };
         let Some(stand) = node.stand.as_deref_mut() else { return };
         if stand.sides.is_empty() {
@@ -204,10 +204,10 @@ impl Desk {
         node.stand.take_if(|stand| stand.is_empty());
     }
 
-    /// The child of `at` through which `account` is charged to it; `at` itself for its own.
-    fn side(&self, account: Account, at: Account) -> Account {
-        let mut side = account;
-        for above in self.ledger.up(account) {
+    /// The child of `at` through which `id` is charged to it; `at` itself for its own.
+    fn side(&self, id: NodeId, at: NodeId) -> NodeId {
+        let mut side = id;
+        for above in self.ledger.up(id) {
             if above == at {
                 break;
             }
@@ -218,28 +218,23 @@ impl Desk {
 
     /// Could the ask on `seat` be served now?
     pub(super) fn fits_seat(&self, seat: &Seat) -> Result<(), Stop> {
-        self.fits(seat.account, seat.need, seat.urgency, Some(seat.number))
+        self.fits(seat.id, seat.need, seat.urgency, Some(seat.number))
     }
 
     pub(super) fn fits(
         &self,
-        account: Account,
+        id: NodeId,
         need: u64,
         urgency: Urgency,
         number: Option<u64>,
     ) -> Result<(), Stop> {
-        self.ledger.check(account, need, urgency).map_err(Stop::Short)?;
-        self.closed_for(account, urgency, number).map_or(Ok(()), |at| Err(Stop::Turn(at)))
+        self.ledger.check(id, need, urgency).map_err(Stop::Short)?;
+        self.closed_for(id, urgency, number).map_or(Ok(()), |at| Err(Stop::Turn(at)))
     }
 
     /// A budget on the way up in which somebody else is next.
-    pub(super) fn closed_for(
-        &self,
-        account: Account,
-        urgency: Urgency,
-        number: Option<u64>,
-    ) -> Option<Account> {
-        self.ledger.up(account).find(|at| {
+    pub(super) fn closed_for(&self, id: NodeId, urgency: Urgency, number: Option<u64>) -> Option<NodeId> {
+        self.ledger.up(id).find(|at| {
             let blocked = self.stand(*at).and_then(|stand| stand.blocked);
             blocked.is_some_and(|blocked| {
                 blocked.passes >= MAX_PASSES
@@ -249,9 +244,9 @@ impl Desk {
         })
     }
 
-    /// Somebody is served at `account`: it goes past whoever lacks room on the way up.
-    pub(super) fn count_passes(&mut self, account: Account, urgency: Urgency, number: Option<u64>) {
-        self.count_asks(account, |node| {
+    /// Somebody is served at `id`: it goes past whoever lacks room on the way up.
+    pub(super) fn count_passes(&mut self, id: NodeId, urgency: Urgency, number: Option<u64>) {
+        self.count_asks(id, |node| {
             let stand = node.stand.as_deref_mut();
             let Some(blocked) = stand.and_then(|stand| stand.blocked.as_mut()) else { return };
             if blocked.urgency >= urgency && number.is_none_or(|number| number != blocked.number) {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_control::credit::{Account, Urgency};
+use tidegate_control::credit::{NodeId, Urgency};
 
 use super::build::{Child, Root};
 use super::full::Full;
@@ -22,7 +22,7 @@ pub struct Budget(Arc<Grip>);
 /// One budget, for all that hold it.
 struct Grip {
     tree: Arc<Tree>,
-    account: Account,
+    id: NodeId,
     name: Arc<str>,
     /// Stays as long as this one.
     parent: Option<Budget>,
@@ -31,8 +31,8 @@ struct Grip {
 impl Budget {
     /// Those that may wait in a tree by default: 1024, as in the limiter's queue. They hold no bytes.
     pub const DEFAULT_MAX_WAITERS: usize = 1024;
-    /// The part that [`from_container`](Self::from_container) keeps for the oldest work: one in 50, as little as lets one
-    /// request go on among thousands.
+    /// The part to [keep](Root::reserve) for the oldest work, where many share: one in 50, as little as lets one request go
+    /// on among thousands.
     pub const DEFAULT_RESERVE: u64 = 50;
 
     /// A budget of so many bytes, with none above it and no reserve.
@@ -52,17 +52,17 @@ impl Budget {
     }
 
     pub(super) fn top(name: Arc<str>, bytes: u64, reserve: u64, waiters: usize) -> Self {
-        let (tree, account) = Tree::new(Arc::clone(&name), bytes, reserve, waiters);
-        Self(Arc::new(Grip { tree, account, name, parent: None }))
+        let (tree, id) = Tree::new(Arc::clone(&name), bytes, reserve, waiters);
+        Self(Arc::new(Grip { tree, id, name, parent: None }))
     }
 
     pub(super) fn below(parent: Self, name: Arc<str>, how: (u64, u32, bool, usize)) -> Self {
         let tree = Arc::clone(parent.tree());
         let given = Arc::clone(&name);
-        let account = tree.visit(|desk, _| desk.open(parent.account(), given, how));
-        match account {
-            Some(account) => Self(Arc::new(Grip { tree, account, name, parent: Some(parent) })),
-            // Four billion accounts are open: their bytes are counted where they came from.
+        let id = tree.visit(|desk, _| desk.open(parent.id(), given, how));
+        match id {
+            Some(id) => Self(Arc::new(Grip { tree, id, name, parent: Some(parent) })),
+            // Four billion nodes are open: their bytes are counted where they came from.
             None => parent,
         }
     }
@@ -99,7 +99,7 @@ impl Budget {
     #[inline]
     pub fn try_lease_for(&self, urgency: Urgency, bytes: u64) -> Result<Lease, Full> {
         let tree = self.tree();
-        tree.visit(|desk, _| desk.ask(self.account(), bytes, urgency, &tree.clock))?;
+        tree.visit(|desk, _| desk.ask(self.id(), bytes, urgency, &tree.clock))?;
         Ok(Lease::new(self.clone(), bytes))
     }
 
@@ -117,7 +117,7 @@ impl Budget {
     #[must_use]
     pub fn predict(&self, bytes: u64) -> Option<Duration> {
         self.tree().visit(|desk, _| {
-            let stop = desk.fits(self.account(), bytes, Urgency::InProgress, None).err();
+            let stop = desk.fits(self.id(), bytes, Urgency::InProgress, None).err();
             stop.map_or(Some(Duration::ZERO), |stop| desk.full(bytes, stop).wait)
         })
     }
@@ -125,40 +125,39 @@ impl Budget {
     /// What it may hold, bytes: its own limit, or the least above it.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.tree().visit(|desk, _| {
-            desk.ledger.up(self.account()).map(|at| desk.ledger.limit(at)).min().unwrap_or(0)
-        })
+        self.tree()
+            .visit(|desk, _| desk.ledger.up(self.id()).map(|at| desk.ledger.limit(at)).min().unwrap_or(0))
     }
 
     /// Bytes held here and below.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.tree().visit(|desk, _| desk.ledger.used(self.account()))
+        self.tree().visit(|desk, _| desk.ledger.used(self.id()))
     }
 
     /// The most that was ever held here and below, bytes.
     #[must_use]
     pub fn peak(&self) -> u64 {
-        self.tree().visit(|desk, _| desk.ledger.peak(self.account()))
+        self.tree().visit(|desk, _| desk.ledger.peak(self.id()))
     }
 
     /// Bytes free here and in all above it; 0 while there is a debt.
     #[must_use]
     pub fn free(&self) -> u64 {
-        self.tree().visit(|desk, _| desk.ledger.free(self.account()))
+        self.tree().visit(|desk, _| desk.ledger.free(self.id()))
     }
 
     /// Those that wait here and below.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.tree().visit(|desk, _| desk.node(self.account()).map_or(0, |node| node.asks))
+        self.tree().visit(|desk, _| desk.node(self.id()).map_or(0, |node| node.asks))
     }
 
     /// Changes its own limit. Raised, those that wait are served at once; lowered below what is held, nobody is until the
     /// debt is paid, and those that wait for more than it are refused.
     pub fn set_limit(&self, bytes: u64) {
         let tree = self.tree();
-        tree.visit(|desk, wakes| desk.set_limit(self.account(), bytes, &tree.clock, wakes));
+        tree.visit(|desk, wakes| desk.set_limit(self.id(), bytes, &tree.clock, wakes));
     }
 
     /// The budget above it.
@@ -179,15 +178,15 @@ impl Budget {
     }
 
     #[inline]
-    pub(super) fn account(&self) -> Account {
-        self.0.account
+    pub(super) fn id(&self) -> NodeId {
+        self.0.id
     }
 }
 
 impl Drop for Grip {
     fn drop(&mut self) {
         if self.parent.is_some() {
-            let node = self.tree.visit(|desk, wakes| desk.close(self.account, &self.tree.clock, wakes));
+            let node = self.tree.visit(|desk, wakes| desk.close(self.id, &self.tree.clock, wakes));
             drop(node);
         }
     }

@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 use std::task::{Poll, Waker};
 
-use tidegate_control::credit::{Account, Urgency};
+use tidegate_control::credit::{NodeId, Urgency};
 use tidegate_control::queue::Place;
 
 use crate::sync::{Mutex, lock};
@@ -29,7 +29,7 @@ enum Answer {
 pub(super) struct Seat {
     /// Tells it from every other, and the earlier from the later.
     pub(super) number: u64,
-    pub(super) account: Account,
+    pub(super) id: NodeId,
     pub(super) need: u64,
     pub(super) urgency: Urgency,
     /// Set when it has one.
@@ -48,9 +48,9 @@ pub(super) enum Leaving {
 }
 
 impl Seat {
-    pub(super) fn new(number: u64, account: Account, need: u64, urgency: Urgency) -> Self {
+    pub(super) fn new(number: u64, id: NodeId, need: u64, urgency: Urgency) -> Self {
         let (place, answer) = (OnceLock::new(), Mutex::new(Answer::Waiting(None)));
-        Self { number, account, need, urgency, place, answer }
+        Self { number, id, need, urgency, place, answer }
     }
 
     /// The bytes are there. False if nobody waits for them any more.

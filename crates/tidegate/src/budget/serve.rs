@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidegate_control::credit::{Account, Cause};
+use tidegate_control::credit::{Cause, NodeId};
 
 use crate::wakes::Wakes;
 
@@ -20,23 +20,23 @@ const LOOK: (usize, usize, usize) = (32, 4, 8);
 enum Choice {
     Serve(Arc<Seat>),
     /// The first ask of this line lacks something elsewhere by now.
-    Move(Account),
+    Move(NodeId),
     Nobody,
 }
 
 impl Desk {
-    /// Hands what is free at `account` and above to who is next. The topmost first: what is short for many goes to who is
+    /// Hands what is free at `id` and above to who is next. The topmost first: what is short for many goes to who is
     /// next among many.
-    pub(super) fn serve_up(&mut self, account: Account, now: u64, wakes: &mut Wakes) {
-        let path: Vec<Account> = self.ledger.up(account).collect();
+    pub(super) fn serve_up(&mut self, id: NodeId, now: u64, wakes: &mut Wakes) {
+        let path: Vec<NodeId> = self.ledger.up(id).collect();
         for at in path.into_iter().rev() {
             self.serve(at, now, wakes);
         }
     }
 
-    /// `bytes` came back at `account`: the pace of those for whom somebody waits.
-    pub(super) fn note_return(&mut self, account: Account, bytes: u64, now: u64) {
-        let mut next = Some(account);
+    /// `bytes` came back at `id`: the pace of those for whom somebody waits.
+    pub(super) fn note_return(&mut self, id: NodeId, bytes: u64, now: u64) {
+        let mut next = Some(id);
         while let Some(at) = next {
             if let Some(node) = self.node_mut(at) {
                 node.rate.dispatched(now, bytes);
@@ -45,43 +45,46 @@ impl Desk {
         }
     }
 
-    fn serve(&mut self, at: Account, now: u64, wakes: &mut Wakes) {
+    fn serve(&mut self, at: NodeId, now: u64, wakes: &mut Wakes) {
+        if self.shares {
+            self.ledger.forget_wants(at, now);
+        }
         while self.stand(at).is_some_and(|stand| !stand.sides.is_empty()) {
             match self.choose(at) {
                 Choice::Nobody => return,
                 Choice::Move(line) => {
                     if let Some(stand) = self.stand_mut(at) {
-                        stand.blocked.take_if(|blocked| blocked.account == line);
+                        stand.blocked.take_if(|blocked| blocked.id == line);
                     }
                     self.station(line, Some(at), now, wakes);
                 }
                 Choice::Serve(seat) => {
                     self.take_out(&seat);
-                    match self.ledger.charge(seat.account, seat.need, seat.urgency) {
+                    match self.ledger.charge(seat.id, seat.need, seat.urgency) {
                         Ok(()) => self.grant(&seat, now, wakes),
                         // It fitted a moment ago, under the same lock; whatever happened, it is told.
                         Err(short) => seat.refuse(self.full(seat.need, Stop::Short(short)), wakes),
                     }
-                    self.station(seat.account, Some(at), now, wakes);
+                    self.station(seat.id, Some(at), now, wakes);
                 }
             }
         }
     }
 
     fn grant(&mut self, seat: &Seat, now: u64, wakes: &mut Wakes) {
-        self.count_passes(seat.account, seat.urgency, Some(seat.number));
-        let first = self.ledger.direct(seat.account) == seat.need;
-        if let Some(node) = self.node_mut(seat.account).filter(|_| first) {
+        self.count_passes(seat.id, seat.urgency, Some(seat.number));
+        let first = self.ledger.direct(seat.id) == seat.need;
+        if let Some(node) = self.node_mut(seat.id).filter(|_| first) {
             node.since = now;
         }
         if !seat.grant(wakes) {
             // It left without the desk hearing of it, which `leave` rules out; its bytes must not.
-            self.ledger.give(seat.account, seat.need);
+            self.ledger.give(seat.id, seat.need);
         }
     }
 
     /// Who is next at `at`? Notes who only lacks room.
-    fn choose(&mut self, at: Account) -> Choice {
+    fn choose(&mut self, at: NodeId) -> Choice {
         let blocked = match self.reconsider(at) {
             Ok(blocked) => blocked,
             Err(choice) => return choice,
@@ -122,11 +125,11 @@ impl Desk {
     }
 
     /// Does the one that only lacked room still, and nothing else?
-    fn reconsider(&self, at: Account) -> Result<Option<Blocked>, Choice> {
+    fn reconsider(&self, at: NodeId) -> Result<Option<Blocked>, Choice> {
         let Some((stand, blocked)) = self.stand(at).and_then(|stand| Some((stand, stand.blocked?))) else {
             return Ok(None);
         };
-        let waiting = self.stand(blocked.account).filter(|line| line.listed_at == Some(at));
+        let waiting = self.stand(blocked.id).filter(|line| line.listed_at == Some(at));
         let seat =
             waiting.and_then(|line| line.line.iter().find(|entry| entry.value.number == blocked.number));
         let Some(seat) = seat.map(|entry| &entry.value) else { return Ok(None) };
@@ -139,13 +142,7 @@ impl Desk {
     }
 
     /// The first ask in a line that fits; notes in `oldest` whom it goes past.
-    fn look(
-        &self,
-        at: Account,
-        line: Account,
-        closed: Option<Blocked>,
-        oldest: &mut Option<Blocked>,
-    ) -> Look {
+    fn look(&self, at: NodeId, line: NodeId, closed: Option<Blocked>, oldest: &mut Option<Blocked>) -> Look {
         let Some(stand) = self.stand(line) else { return Look::Nothing };
         for (position, entry) in stand.line.iter().take(LOOK.2).enumerate() {
             let seat = &entry.value;
@@ -168,8 +165,8 @@ impl Desk {
             let rank = |urgency, number| (urgency, std::cmp::Reverse(number));
             if oldest.is_none_or(|other| rank(seat.urgency, seat.number) > rank(other.urgency, other.number))
             {
-                let Seat { number, account, urgency, .. } = **seat;
-                *oldest = Some(Blocked { number, account, urgency, passes: 0 });
+                let Seat { number, id, urgency, .. } = **seat;
+                *oldest = Some(Blocked { number, id, urgency, passes: 0 });
             }
         }
         Look::Nothing

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_control::credit::Account;
+use tidegate_control::credit::NodeId;
 
 use super::desk::{Desk, Node};
 use super::node::Budget;
@@ -60,13 +60,13 @@ impl Budget {
         let tree = self.tree();
         let now = tree.clock.now();
         tree.visit(|desk, _| {
-            let mut below: HashMap<Account, Vec<&Node>> = HashMap::new();
+            let mut below: HashMap<NodeId, Vec<&Node>> = HashMap::new();
             for node in desk.nodes.iter().flatten() {
-                if let Some(parent) = desk.ledger.parent(node.account) {
+                if let Some(parent) = desk.ledger.parent(node.id) {
                     below.entry(parent).or_default().push(node);
                 }
             }
-            desk.node(self.account()).map(|node| picture(desk, node, &below, now)).unwrap_or_default()
+            desk.node(self.id()).map(|node| picture(desk, node, &below, now)).unwrap_or_default()
         })
     }
 
@@ -89,18 +89,17 @@ impl Budget {
         let now = tree.clock.now();
         tree.visit(|desk, _| {
             let holds = |node: &&Node| {
-                let bytes = desk.ledger.direct(node.account);
-                bytes > 0 && desk.ledger.up(node.account).any(|at| at == self.account())
+                let bytes = desk.ledger.direct(node.id);
+                bytes > 0 && desk.ledger.up(node.id).any(|at| at == self.id())
             };
             let mut all: Vec<&Node> = desk.nodes.iter().flatten().filter(holds).collect();
-            let weight = |node: &&Node| {
-                u128::from(desk.ledger.direct(node.account)) * age(node, now).as_nanos().max(1)
-            };
+            let weight =
+                |node: &&Node| u128::from(desk.ledger.direct(node.id)) * age(node, now).as_nanos().max(1);
             all.sort_by_cached_key(|node| std::cmp::Reverse(weight(node)));
             all.truncate(most);
             let holder = |node: &Node| Holder {
                 who: self.path(desk, node),
-                bytes: desk.ledger.direct(node.account),
+                bytes: desk.ledger.direct(node.id),
                 held: age(node, now),
             };
             all.into_iter().map(holder).collect()
@@ -109,7 +108,7 @@ impl Budget {
 
     /// The names on the way from here to `node`.
     fn path(&self, desk: &Desk, node: &Node) -> String {
-        let way = desk.ledger.up(node.account).take_while(|at| *at != self.account());
+        let way = desk.ledger.up(node.id).take_while(|at| *at != self.id());
         let mut names: Vec<&str> = way.filter_map(|at| desk.node(at)).map(|node| &*node.name).collect();
         names.reverse();
         if names.is_empty() { node.name.to_string() } else { names.join("/") }
@@ -120,24 +119,24 @@ fn age(node: &Node, now: u64) -> Duration {
     Duration::from_nanos(now.saturating_sub(node.since))
 }
 
-fn picture(desk: &Desk, node: &Node, below: &HashMap<Account, Vec<&Node>>, now: u64) -> Snapshot {
-    let account = node.account;
+fn picture(desk: &Desk, node: &Node, below: &HashMap<NodeId, Vec<&Node>>, now: u64) -> Snapshot {
+    let id = node.id;
     let ledger = &desk.ledger;
-    let mut children = below.get(&account).cloned().unwrap_or_default();
-    children.sort_by_key(|child| std::cmp::Reverse(ledger.used(child.account)));
+    let mut children = below.get(&id).cloned().unwrap_or_default();
+    children.sort_by_key(|child| std::cmp::Reverse(ledger.used(child.id)));
     let rest = children.split_off(children.len().min(LISTED));
-    let direct = ledger.direct(account);
+    let direct = ledger.direct(id);
     Snapshot {
         name: Arc::clone(&node.name),
-        limit: Some(ledger.limit(account)).filter(|limit| *limit < u64::MAX),
-        used: ledger.used(account),
+        limit: Some(ledger.limit(id)).filter(|limit| *limit < u64::MAX),
+        used: ledger.used(id),
         direct,
         held: if direct > 0 { age(node, now) } else { Duration::ZERO },
-        peak: ledger.peak(account),
+        peak: ledger.peak(id),
         waiting: node.asks,
         waiting_bytes: node.asked,
         children: children.into_iter().map(|child| picture(desk, child, below, now)).collect(),
         unlisted: rest.len(),
-        unlisted_bytes: rest.iter().map(|child| ledger.used(child.account)).sum(),
+        unlisted_bytes: rest.iter().map(|child| ledger.used(child.id)).sum(),
     }
 }

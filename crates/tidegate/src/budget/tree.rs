@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tidegate_control::credit::Account;
+use tidegate_control::credit::NodeId;
 
 use crate::clock::Clock;
 use crate::sync::{Mutex, lock};
@@ -18,7 +18,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn new(name: Arc<str>, limit: u64, reserve: u64, waiters: usize) -> (Arc<Self>, Account) {
+    pub(super) fn new(name: Arc<str>, limit: u64, reserve: u64, waiters: usize) -> (Arc<Self>, NodeId) {
         let (desk, root) = Desk::new(name, limit, reserve, waiters);
         (Arc::new(Self { clock: Clock::start(), desk: Mutex::new(desk) }), root)
     }

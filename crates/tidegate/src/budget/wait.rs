@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidegate_control::credit::Urgency;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::refused::Reason;
 
@@ -52,7 +52,7 @@ pub struct Leasing {
 #[derive(Debug)]
 enum State {
     New,
-    Waiting(Arc<Seat>, Option<Pin<Box<Sleep>>>),
+    Waiting(Arc<Seat>, Option<Watch>),
     Done,
 }
 
@@ -89,15 +89,15 @@ impl Leasing {
         let end = [now.zip(self.longest).and_then(|(now, longest)| now.checked_add(longest)), self.deadline];
         let end = end.into_iter().flatten().min();
         let patience = end.zip(now).map(|(end, now)| end.saturating_duration_since(now));
-        let what = (self.budget.account(), self.bytes, self.urgency);
-        let entered = self.budget.tree().visit(|desk, wakes| desk.enter(what, patience, clock, wakes));
+        let what = (self.budget.id(), self.bytes, self.urgency);
+        let (entered, shares) =
+            self.budget.tree().visit(|desk, wakes| (desk.enter(what, patience, clock, wakes), desk.shares));
         match entered {
             Err(full) => Poll::Ready(Err(full)),
             Ok(Entered::Granted) => Poll::Ready(Ok(Lease::new(self.budget.clone(), self.bytes))),
             Ok(Entered::Waits(seat)) => {
-                let sleep =
-                    end.filter(|_| Handle::try_current().is_ok()).map(|end| Box::pin(sleep_until(end)));
-                self.state = State::Waiting(seat, sleep);
+                let watch = Watch::new(end, shares);
+                self.state = State::Waiting(seat, watch);
                 Poll::Pending
             }
         }
@@ -116,8 +116,8 @@ impl Leasing {
             return Ok(Lease::new(self.budget.clone(), self.bytes));
         }
         let full = self.budget.tree().visit(|desk, _| {
-            let stop = desk.fits(seat.account, seat.need, seat.urgency, None).err();
-            desk.full(seat.need, stop.unwrap_or(Stop::Turn(seat.account)))
+            let stop = desk.fits(seat.id, seat.need, seat.urgency, None).err();
+            desk.full(seat.need, stop.unwrap_or(Stop::Turn(seat.id)))
         });
         Err(Full { reason: Reason::Expired, ..full })
     }
@@ -134,19 +134,69 @@ impl Future for Leasing {
                 return Poll::Ready(result);
             }
         }
-        let State::Waiting(seat, sleep) = &mut this.state else { return Poll::Pending };
-        if let Poll::Ready(answer) = seat.poll(cx.waker()) {
-            this.state = State::Done;
-            let Some(answer) = answer else { return Poll::Pending };
-            return Poll::Ready(answer.map(|()| Lease::new(this.budget.clone(), this.bytes)));
-        }
-        let expired = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(cx).is_ready());
-        if expired {
-            if let State::Waiting(seat, _) = std::mem::replace(&mut this.state, State::Done) {
-                return Poll::Ready(this.expire(&seat));
+        while let State::Waiting(seat, watch) = &mut this.state {
+            if let Poll::Ready(answer) = seat.poll(cx.waker()) {
+                this.state = State::Done;
+                let Some(answer) = answer else { return Poll::Pending };
+                return Poll::Ready(answer.map(|()| Lease::new(this.budget.clone(), this.bytes)));
+            }
+            match watch.as_mut().map_or(Poll::Pending, |watch| watch.poll(cx)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(false) => {
+                    let tree = this.budget.tree();
+                    tree.visit(|desk, wakes| desk.look_again(seat, &tree.clock, wakes));
+                }
+                Poll::Ready(true) => {
+                    let waiting = std::mem::replace(&mut this.state, State::Done);
+                    let State::Waiting(seat, _) = waiting else { return Poll::Pending };
+                    return Poll::Ready(this.expire(&seat));
+                }
             }
         }
         Poll::Pending
+    }
+}
+
+/// How often who waits beside others with shares looks again: nobody tells it when one of them does not ask any more.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The clock beside a wait.
+#[derive(Debug)]
+struct Watch {
+    sleep: Pin<Box<Sleep>>,
+    end: Option<Instant>,
+    again: bool,
+}
+
+impl Watch {
+    /// `None` if there is nothing to watch for, or no runtime to do it.
+    fn new(end: Option<Instant>, again: bool) -> Option<Self> {
+        let any = (again || end.is_some()) && Handle::try_current().is_ok();
+        any.then(|| Self { sleep: Box::pin(sleep(Duration::ZERO)), end, again }).map(Self::set)
+    }
+
+    fn set(mut self) -> Self {
+        self.wind();
+        self
+    }
+
+    fn wind(&mut self) {
+        let next = if self.again { self.sleep.deadline().checked_add(LOOK_AGAIN) } else { None };
+        if let Some(at) = next.into_iter().chain(self.end).min() {
+            self.sleep.as_mut().reset(at);
+        }
+    }
+
+    /// Ready with true at the end, with false when it is time to look again.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.sleep.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if self.end.is_some_and(|end| end <= self.sleep.deadline()) {
+            return Poll::Ready(true);
+        }
+        self.wind();
+        Poll::Ready(false)
     }
 }
 

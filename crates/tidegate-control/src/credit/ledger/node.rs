@@ -1,8 +1,8 @@
-//! What is kept of an account.
+//! What is kept of a node.
 
 use std::collections::VecDeque;
 
-/// No account.
+/// No node.
 pub(super) const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
@@ -25,9 +25,7 @@ pub(super) struct Node {
     pub(super) wants: bool,
     /// Shares that divide it.
     pub(super) divided_by: u64,
-    /// Bytes that came back to it while somebody below wanted some.
-    pub(super) turned: u64,
-    /// Who wants some, and how much had come back at that time.
+    /// Who wants some, and since when; the first to ask comes first.
     pub(super) wanting: VecDeque<(u64, u32)>,
 }
 
@@ -46,7 +44,6 @@ impl Node {
             counted: false,
             wants: false,
             divided_by: 0,
-            turned: 0,
             wanting: VecDeque::new(),
         }
     }

@@ -1,8 +1,12 @@
-//! Who has a share of an account, and how much that is.
+//! Who has a share of a node, and how much that is.
 
-use super::Ledger;
-use super::account::Account;
+use super::id::NodeId;
 use super::node::Node;
+use super::{Ledger, Short};
+
+/// How long one that asked in vain is reckoned with: long against the pause before it tries again, short for those that
+/// could have what it left.
+const WANT: u64 = 1_000_000_000;
 
 impl Node {
     /// Would it, with `bytes` more than the `held` ones, have more than its share of `parent`, which is then more than
@@ -19,7 +23,7 @@ impl Node {
 }
 
 impl Ledger {
-    /// Counts the share of the account at `index` among those that divide its parent.
+    /// Counts the share of the node at `index` among those that divide its parent.
     pub(super) fn count(&mut self, index: u32) {
         let Some(node) = self.nodes.get_mut(index as usize).filter(|node| !node.counted) else { return };
         node.counted = true;
@@ -39,42 +43,39 @@ impl Ledger {
         }
     }
 
-    /// `asked` asked in vain, because `at` was short: whoever stands between them counts among those that divide `at`,
-    /// so that the others do not grow into what it will ask for again.
-    pub(super) fn want(&mut self, asked: Account, at: Account) {
+    /// `asked` asked in vain at `now`, because `short.at` was short: whoever stands between them counts among those that
+    /// divide it for a second, so that the others do not grow into what it will ask for again.
+    pub fn want(&mut self, asked: NodeId, short: Short, now: u64) {
+        let at = short.at.index;
         let mut index = asked.index;
-        while let Some(node) = self.node(index).filter(|_| index != at.index) {
-            if node.parent == at.index {
-                break;
-            }
+        while let Some(node) = self.node(index).filter(|node| index != at && node.parent != at) {
             index = node.parent;
         }
         let Some(node) = self.nodes.get_mut(index as usize) else { return };
-        if index == at.index || node.share == 0 || node.counted {
+        if index == at || node.share == 0 || node.counted {
             return;
         }
         node.wants = true;
         self.count(index);
-        if let Some(parent) = self.nodes.get_mut(at.index as usize) {
-            parent.wanting.push_back((parent.turned, index));
+        if let Some(parent) = self.nodes.get_mut(at as usize) {
+            parent.wanting.push_back((now, index));
         }
     }
 
-    /// Forgets who asked the account at `index` so long ago that all its bytes went round since.
-    pub(super) fn forget_old_wants(&mut self, index: u32) {
-        loop {
-            let Some(node) = self.nodes.get_mut(index as usize) else { return };
-            let (turned, limit) = (node.turned, node.limit);
-            let Some(&(asked, child)) = node.wanting.front() else { return };
-            if turned.saturating_sub(asked) <= limit {
-                return;
-            }
+    /// Forgets who asked `at` in vain more than a second before `now`. True if there was somebody.
+    pub fn forget_wants(&mut self, at: NodeId, now: u64) -> bool {
+        let mut any = false;
+        while let Some(node) = self.get_mut(at) {
+            let old = node.wanting.front().filter(|(asked, _)| now.saturating_sub(*asked) > WANT);
+            let Some(&(_, child)) = old else { break };
             node.wanting.pop_front();
             self.no_longer_wants(child);
+            any = true;
         }
+        any
     }
 
-    /// The account at `index` is closed: it wants nothing more.
+    /// The node at `index` is closed: it wants nothing more.
     pub(super) fn forget_want(&mut self, index: u32) {
         let Some(node) = self.node(index).filter(|node| node.wants) else { return };
         let parent = node.parent;

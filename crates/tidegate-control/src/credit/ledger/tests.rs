@@ -2,7 +2,7 @@ use super::*;
 
 const NOW: Urgency = Urgency::InProgress;
 
-fn cause(result: Result<(), Short>) -> (Account, Cause) {
+fn cause(result: Result<(), Short>) -> (NodeId, Cause) {
     let short = result.unwrap_err();
     (short.at, short.cause)
 }
@@ -38,7 +38,7 @@ fn a_debt_is_paid_before_anything_is_charged() {
 }
 
 #[test]
-fn an_account_has_its_limit_for_itself_and_shares_what_is_above() {
+fn a_node_has_its_limit_for_itself_and_shares_what_is_above() {
     let (mut ledger, root) = Ledger::new(100, 0);
     let peer = ledger.open(root, 70, 0, false).unwrap();
     ledger.charge(peer, 60, Urgency::New).unwrap();
@@ -77,20 +77,26 @@ fn above_the_half_nobody_grows_beyond_its_share() {
 }
 
 #[test]
-fn one_that_asked_in_vain_counts_until_all_went_round() {
+fn one_that_asked_in_vain_counts_for_a_second() {
+    let second = 1_000_000_000;
     let (mut ledger, root) = Ledger::new(100, 0);
     let [one, two] = [(); 2].map(|()| ledger.open(root, u64::MAX, 1, false).unwrap());
+    let stream = ledger.open(two, 50, 0, false).unwrap();
     ledger.charge(one, 100, NOW).unwrap();
-    assert_eq!(cause(ledger.charge(two, 10, NOW)), (root, Cause::Room));
+    let short = ledger.charge(stream, 10, NOW).unwrap_err();
+    assert_eq!((short.at, short.cause), (root, Cause::Room));
+    ledger.want(stream, short, second);
+    ledger.want(stream, short, second);
     ledger.give(one, 20);
     assert_eq!(cause(ledger.charge(one, 20, NOW)), (root, Cause::Share));
-    ledger.give(one, 40);
-    for _ in 0..5 {
-        ledger.charge(one, 10, NOW).unwrap();
-        ledger.give(one, 10);
-    }
-    ledger.charge(one, 40, NOW).unwrap(); // the other one did not come back
-    assert_eq!(ledger.used(one), 80);
+    assert!(!ledger.forget_wants(root, 2 * second));
+    assert!(ledger.forget_wants(root, 2 * second + 1));
+    ledger.charge(one, 20, NOW).unwrap();
+    ledger.want(stream, short, 0);
+    ledger.close(stream);
+    ledger.close(two);
+    ledger.give(one, 20);
+    ledger.charge(one, 20, NOW).unwrap();
 }
 
 #[test]
@@ -112,7 +118,7 @@ fn a_transfer_charges_only_what_is_not_charged_already() {
 }
 
 #[test]
-fn a_closed_account_is_no_other() {
+fn a_closed_node_is_no_other() {
     let (mut ledger, root) = Ledger::new(100, 0);
     let old = ledger.open(root, 10, 1, true).unwrap();
     ledger.charge(old, 5, NOW).unwrap();

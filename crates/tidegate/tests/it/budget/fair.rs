@@ -96,18 +96,21 @@ fn a_greedy_tenant_leaves_the_polite_ones_their_share() {
     }
 }
 
-#[test]
-fn without_others_a_tenant_has_it_all() {
+#[tokio::test(start_paused = true)]
+async fn without_others_a_tenant_has_it_all() {
     let process = Budget::new("process", 100);
     let tenants: Vec<_> = (0..5).map(|at| process.child(at.to_string()).share(1).build()).collect();
     let all = tenants[0].try_lease(100).unwrap();
     assert_eq!(tenants[1].try_lease(10).unwrap_err().reason, Reason::Memory);
     drop(all);
-    // The other one asked in vain: for a while it is reckoned with.
+    // The other one asked in vain: for a second it is reckoned with.
     let half = tenants[0].try_lease(50).unwrap();
     assert_eq!(tenants[0].try_lease(10).unwrap_err().reason, Reason::TenantShare);
-    let other = tenants[1].try_lease(50).unwrap();
-    drop((half, other));
+    drop(tenants[1].try_lease(50).unwrap());
+    assert_eq!(tenants[0].try_lease(10).unwrap_err().reason, Reason::TenantShare);
+    let more = tenants[0].lease(10).await.unwrap();
+    assert_eq!((half.bytes(), more.bytes(), process.waiting()), (50, 10, 0));
+    assert!(tenants[0].try_lease(40).is_ok());
 }
 
 #[test]
