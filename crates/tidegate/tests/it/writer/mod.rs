@@ -1,1 +1,8 @@
-//! `tidegate::writer` through its public API.
+//! Writers, lines and broadcast, through their public API.
+
+mod bound;
+mod cancel;
+mod lines;
+mod pace;
+mod share;
+mod sockets;
