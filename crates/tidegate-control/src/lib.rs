@@ -7,7 +7,9 @@
 //! | [`queue`] | who is next? |
 //! | [`wait`] | how long? |
 //! | [`slots`] | when to come back? |
+//! | [`credit`] | how many bytes? |
 
+pub mod credit;
 pub mod limit;
 pub mod queue;
 pub mod sample;

@@ -1,11 +1,12 @@
-//! A laboratory for overload protection: a fragile origin, and an open-loop load generator.
+//! A laboratory for overload protection: a fragile origin, an open-loop load generator, and HTTP/2 frame by frame.
 //!
-//! Both speak HTTP/1.1 over real sockets, so that any proxy can stand between them.
+//! All speak over real sockets, so that any proxy can stand between them.
 //!
 //! | Module | What it does |
 //! |---|---|
 //! | [`origin`] | a service with a few workers and a queue that keeps working for clients that left |
 //! | [`load`] | arrivals that do not wait for answers, the same for the same seed |
+//! | [`frames`] | HTTP/2 as no client library would send it |
 //! | [`spec`] | durations, rates and distributions as people write them |
 //! | `clock` | nanoseconds, and waiting to a few microseconds |
 //! | `io` | tokio sockets as hyper wants them |
@@ -17,6 +18,7 @@
 const GONE_AT: &str = "lab-gone-at";
 
 mod clock;
+pub mod frames;
 mod io;
 pub mod load;
 pub mod origin;

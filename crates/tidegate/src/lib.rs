@@ -54,6 +54,7 @@ mod refused;
 mod sync;
 #[cfg(feature = "tower")]
 pub mod tower;
+mod wakes;
 #[cfg(feature = "stream")]
 pub mod writer;
 

@@ -169,6 +169,9 @@ async fn pass(
             drop((client, stream));
         });
     }
+    if client.protocol == Protocol::Http2 {
+        reply.body.in_small_reads();
+    }
     headers::to_client(&mut reply.head, fields, client.protocol, upgraded);
     let outcome = of_status(reply.head.status);
     let may_stream = grpc && permit.is_some();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::header::EXPECT;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -75,8 +75,8 @@ pub(super) async fn serve<S: Serve>(
                 }
                 Some(Ok((request, respond))) => {
                     let (service, client) = (Arc::clone(&service), Arc::clone(&client));
-                    if request.headers().len() > settings.head_fields {
-                        let refused = service.refuse(Fault::HeadTooLarge, &client);
+                    if let Some(fault) = fault_in(request.headers(), settings.head_fields) {
+                        let refused = service.refuse(fault, &client);
                         streams.spawn(send(refused, respond, settings.pace, room.clone()));
                         continue;
                     }
@@ -107,6 +107,20 @@ pub(super) async fn serve<S: Serve>(
         }
     }
     // Dropping the set drops every answer that is still being made: the client has gone.
+}
+
+/// What is wrong with a head, if it is not what the h2 crate looks for.
+fn fault_in(headers: &HeaderMap, most: usize) -> Option<Fault> {
+    if headers.len() > most {
+        return Some(Fault::HeadTooLarge);
+    }
+    // RFC 9113 §8.2.1. HTTP/1 has white space around values, which is no part of them; here it would become one.
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let spaced = |value: &HeaderValue| blank(value.as_bytes().first()) || blank(value.as_bytes().last());
+    headers
+        .values()
+        .any(spaced)
+        .then_some(Fault::Malformed("a field's value begins or ends with white space"))
 }
 
 async fn answer<S: Serve>(

@@ -25,6 +25,10 @@ const BUFFER: usize = 64 * 1024;
 /// its buffers would grow while nobody reads. Small answers, the many, are read whole with their heads.
 const FIRST_READS: usize = 4 * 1024 - 1;
 
+/// Bytes that are read at once for a client whose streams take turns with frames of that size: two such pieces are
+/// held while it does not read, one in hyper and one on its way. One byte less than where hyper's buffer would double.
+const SMALL_READS: usize = 16 * 1024 - 1;
+
 /// How long a kept connection may take to be ready: it is within microseconds, or not at all.
 const SOON: Duration = Duration::from_millis(5);
 
@@ -57,9 +61,10 @@ impl Kept {
         self.line.read_at_once(FIRST_READS);
     }
 
-    /// The client takes what comes: from now on as much is read at once as there is room for.
-    pub(super) fn read_freely(&self) {
-        self.line.read_at_once(usize::MAX);
+    /// The client takes what comes: from now on as much is read at once as there is room for, or as `small` reads
+    /// take.
+    pub(super) fn read_freely(&self, small: bool) {
+        self.line.read_at_once(if small { SMALL_READS } else { usize::MAX });
     }
 
     fn close(&mut self) {
@@ -173,7 +178,7 @@ async fn attempt(
                 kept.close();
             }
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                kept.read_freely();
+                kept.read_freely(false);
                 // hyper's task hands the connection over and ends by itself.
                 kept.task = None;
             }

@@ -136,13 +136,17 @@ fn host_of(head: &request::Parts, fields: Fields) -> Result<Option<HeaderValue>,
             return Err(Unfit("the request target has a user name"));
         }
         if head.version == Version::HTTP_2 {
-            if let Some(host) = head.headers.get(HOST) {
+            for host in head.headers.get_all(HOST) {
                 if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) {
                     return Err(Unfit("Host and :authority differ"));
                 }
             }
         }
         return Ok(HeaderValue::from_str(authority.as_str()).ok());
+    }
+    if head.version == Version::HTTP_2 && head.headers.get_all(HOST).iter().count() != 1 {
+        // HTTP/1's own rule, which hyper holds to, and RFC 9113 §8.3.1 has too.
+        return Err(Unfit("neither :authority nor one Host"));
     }
     if !fields.has(Fields::HOST) {
         return Ok(None);

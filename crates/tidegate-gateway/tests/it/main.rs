@@ -4,6 +4,7 @@
 
 mod admin;
 mod attack;
+mod conform;
 mod flood;
 mod gone;
 mod http2;

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::ServiceResponse;
+use actix_web::http::Method;
 use bytes::Bytes;
 use tidegate_control::sample::Outcome;
 
@@ -16,8 +17,11 @@ impl<B: MessageBody> Hold<ServiceResponse<B>> for UntilBodyEnd {
     type Held = ServiceResponse<PermitBody<B>>;
 
     fn hold(&self, response: ServiceResponse<B>, permit: Permit, outcome: Outcome) -> Self::Held {
+        // Its answer has the length of a body that nobody takes (RFC 9110 §9.3.2).
+        let head_only = response.request().method() == Method::HEAD;
         response.map_body(|_, body| {
             let left = match body.size() {
+                _ if head_only => Some(0),
                 BodySize::None => Some(0),
                 BodySize::Sized(bytes) => Some(bytes),
                 BodySize::Stream => None,

@@ -17,6 +17,7 @@ use crate::refused::Refused;
 use crate::tower::{Hold, OnRefusal, OutcomeOf};
 
 use super::limit::Limit;
+use super::ready::{ReadyService, Waits};
 
 pin_project! {
     /// A call of [`LimitService`](super::LimitService). **When full**, it waits in the limiter's queue or answers
@@ -31,7 +32,8 @@ pin_project! {
         // The order is the order of dropping: the work ends before its permit goes back.
         #[pin]
         stage: Stage<S::Future>,
-        work: Option<(Rc<S>, ServiceRequest)>,
+        work: Option<(Rc<ReadyService<S>>, ServiceRequest)>,
+        waits: Option<Waits>,
         permit: Option<Permit>,
         deadline: Option<Instant>,
         with: Rc<Limit<D, O, R, H>>,
@@ -53,7 +55,7 @@ pin_project! {
 impl<S: Service<ServiceRequest>, D, O, R, H> LimitFuture<S, D, O, R, H> {
     pub(super) fn new(
         admission: Result<Admission, Refused>,
-        work: (Rc<S>, ServiceRequest),
+        work: (Rc<ReadyService<S>>, ServiceRequest),
         with: Rc<Limit<D, O, R, H>>,
         deadline: Option<Instant>,
     ) -> Self {
@@ -62,7 +64,7 @@ impl<S: Service<ServiceRequest>, D, O, R, H> LimitFuture<S, D, O, R, H> {
             Ok(Admission::Waiting(ticket)) => (Stage::Waiting { ticket }, None),
             Err(refused) => (Stage::Refused { refused: Some(refused) }, None),
         };
-        Self { stage, work: Some(work), permit, deadline, with }
+        Self { stage, work: Some(work), waits: None, permit, deadline, with }
     }
 }
 
@@ -83,9 +85,9 @@ where
                 StageProj::Admitted => {
                     // Together with the stage, so it is always there.
                     let Some((inner, request)) = this.work.take() else { return Poll::Pending };
-                    match inner.poll_ready(cx) {
+                    match inner.poll_ready(this.waits, cx) {
                         Poll::Ready(Ok(())) => {
-                            let future = inner.call(request);
+                            let future = inner.inner.call(request);
                             this.stage.set(Stage::Running { future });
                         }
                         Poll::Ready(Err(error)) => break Err(error),

@@ -14,6 +14,7 @@ use crate::tower::{DemandOf, Hold, OnRefusal, OutcomeOf};
 use actix_web::HttpResponse;
 
 use super::deadline::until_deadline;
+use super::ready::ReadyService;
 use super::service::LimitService;
 
 /// Middleware that puts a limiter before an application, a scope or a resource.
@@ -115,6 +116,6 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(LimitService { inner: Rc::new(service), with: Rc::new(self.clone()) }))
+        ready(Ok(LimitService { inner: Rc::new(ReadyService::new(service)), with: Rc::new(self.clone()) }))
     }
 }

@@ -40,6 +40,7 @@ mod deadline;
 mod future;
 mod limit;
 mod outcome;
+mod ready;
 mod service;
 
 pub use deadline::{deadline_of, until_deadline};

@@ -11,6 +11,7 @@ use crate::tower::{DemandOf, Hold, OnRefusal, OutcomeOf};
 
 use super::future::LimitFuture;
 use super::limit::Limit;
+use super::ready::ReadyService;
 
 /// A service behind a limiter; made by [`Limit`], once a worker.
 ///
@@ -18,7 +19,7 @@ use super::limit::Limit;
 /// the permit.
 #[derive(Debug)]
 pub struct LimitService<S, D, O, R, H> {
-    pub(super) inner: Rc<S>,
+    pub(super) inner: Rc<ReadyService<S>>,
     pub(super) with: Rc<Limit<D, O, R, H>>,
 }
 

@@ -82,6 +82,23 @@ impl Deadline {
         headers.insert(name, HeaderValue::try_from(value).ok()?);
         Some(left)
     }
+
+    /// Where the headers name a time, they name what is left from now on, the least they can express if that is less.
+    pub(super) fn renew(self, headers: &mut HeaderMap) {
+        if headers.contains_key(GRPC_TIMEOUT) {
+            let left = grpc_timeout(self.left()).unwrap_or_else(|| "1u".to_owned());
+            set(headers, GRPC_TIMEOUT, left);
+        }
+        if headers.contains_key(REQUEST_TIMEOUT) {
+            set(headers, REQUEST_TIMEOUT, format!("{}ms", self.left().as_millis().max(1)));
+        }
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(name, value);
+    }
 }
 
 /// At most eight digits and a unit, the finest that fits.

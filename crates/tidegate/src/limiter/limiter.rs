@@ -152,6 +152,12 @@ impl Limiter {
         ReadinessWatch::new(self.clone())
     }
 
+    /// Whether a holder has one permit at most.
+    #[cfg(feature = "gate")]
+    pub(crate) fn has_one_permit_per_holder(&self) -> bool {
+        self.shared.one_each
+    }
+
     pub(super) fn estimate(&self, units: u64) -> WaitEstimate {
         lock(&self.shared.desk).outlook.predict(units)
     }

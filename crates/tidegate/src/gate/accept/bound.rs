@@ -1,11 +1,13 @@
 //! How many connections there may be, and what says so.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
 use tidegate_control::sample::Outcome;
 
 use crate::demand::Demand;
 use crate::limiter::{Limiter, Permit};
 use crate::readiness::Readiness;
-use crate::sync::{Mutex, lock};
 
 use super::kernel;
 
@@ -51,13 +53,17 @@ pub(super) struct Bounds {
     pub(super) linked: Option<Limiter>,
     /// File descriptors bound them as well.
     pub(super) descriptors: bool,
-    /// Two that see the last place must not both take it.
-    turn: Mutex<()>,
 }
+
+/// Whose turn it is to take a place: two listeners that see the last one must neither both take it nor both leave it, and
+/// which limiters they share nobody knows. It is held for a microsecond a connection.
+static TURN: Mutex<()> = Mutex::new(());
+/// Each connection is a holder of its own.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl Bounds {
     pub(super) fn new(connections: Limiter, descriptors: bool) -> Self {
-        Self { connections, linked: None, descriptors, turn: Mutex::new(()) }
+        Self { connections, linked: None, descriptors }
     }
 
     /// The least of the bounds.
@@ -97,16 +103,53 @@ impl Bounds {
 
     /// A permit for one connection, or why there is none. Nobody is counted as refused: nobody has been yet.
     pub(super) fn admit(&self) -> Result<Permit, Full> {
-        let _turn = lock(&self.turn);
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(full) = self.full() {
             return Err(full);
         }
-        let permit = self.connections.try_acquire(Demand::ONE).map_err(|_| Full::Connections)?;
-        let permit = permit.on_drop(Outcome::Ignore);
-        // Another listener with the same limiter does not wait for this turn.
-        if self.connections.stats().in_flight > self.bound().connections {
-            return Err(Full::Connections);
+        let demand = if self.connections.has_one_permit_per_holder() {
+            Demand::ONE.holder(format!("connection {}", NUMBER.fetch_add(1, Relaxed)))
+        } else {
+            Demand::ONE
+        };
+        let permit = self.connections.try_acquire(demand).map_err(|_| Full::Connections)?;
+        Ok(permit.on_drop(Outcome::Ignore))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::QueueConfig;
+
+    /// Both threads begin a round within nanoseconds.
+    fn together(arrived: &AtomicU64, round: u64) {
+        arrived.fetch_add(1, Relaxed);
+        while arrived.load(Relaxed) < 2 * round {
+            std::thread::yield_now();
         }
-        Ok(permit)
+    }
+
+    #[test]
+    fn of_two_listeners_that_see_the_last_place_one_takes_it() {
+        let pool = Limiter::builder().limit(1).queue(QueueConfig::none()).build().unwrap();
+        let connections = Limiter::fixed(10_000);
+        let (arrived, taken) = (AtomicU64::new(0), AtomicU64::new(0));
+        let listener = || {
+            let mut bounds = Bounds::new(connections.clone(), false);
+            bounds.linked = Some(pool.clone());
+            for round in 1..=20_000 {
+                together(&arrived, 2 * round - 1);
+                let permit = bounds.admit();
+                taken.fetch_add(u64::from(permit.is_ok()), Relaxed);
+                together(&arrived, 2 * round);
+                assert_eq!(taken.load(Relaxed), round, "in each round exactly one");
+            }
+        };
+        std::thread::scope(|scope| {
+            for thread in [scope.spawn(listener), scope.spawn(listener)] {
+                thread.join().unwrap();
+            }
+        });
     }
 }

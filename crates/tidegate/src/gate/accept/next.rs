@@ -58,7 +58,8 @@ impl<L: Listen> Accept<L> {
             let next = self.next(&self.main, Lane::Main).await;
             let connections = self.connections();
             if next.is_err() && matches!(connections.readiness(), Readiness::Draining { .. }) {
-                connections.drain().await;
+                // The listener stays open for the health lane: who comes meanwhile hears it as well.
+                first(connections.drain(), self.tell_newcomers(&self.main)).await;
             }
             next
         };
@@ -229,13 +230,40 @@ impl<L: Listen> Accept<L> {
             return pending().await;
         }
         if !matches!(self.when_full, WhenFull::Pause) {
-            for _ in 0..LAST_REFUSALS {
-                if !kernel::has_news(line.socket.get_ref()) || !self.refuse(line, Full::Draining)? {
-                    break;
-                }
-                consume_budget().await;
-            }
+            self.tell_waiting(line).await?;
         }
         Err(AcceptError::Draining)
+    }
+
+    /// Refuses those that are in the accept queue, as draining; false if one could not be refused now.
+    async fn tell_waiting(&self, line: &Line<L>) -> Result<bool, AcceptError> {
+        for _ in 0..LAST_REFUSALS {
+            if !kernel::has_news(line.socket.get_ref()) {
+                return Ok(true);
+            }
+            if !self.refuse(line, Full::Draining)? {
+                return Ok(false);
+            }
+            consume_budget().await;
+        }
+        Ok(true)
+    }
+
+    /// Refuses whoever comes, as draining, until it is dropped; where newcomers wait when full, they wait.
+    async fn tell_newcomers(&self, line: &Line<L>) {
+        if matches!(self.when_full, WhenFull::Pause) {
+            return pending().await;
+        }
+        loop {
+            let Ok(mut guard) = line.socket.readable().await else { return pending().await };
+            match self.tell_waiting(line).await {
+                Ok(true) => {}
+                Ok(false) => sleep(LOOK_AGAIN).await,
+                Err(_) => return pending().await,
+            }
+            if !kernel::has_news(guard.get_inner()) {
+                guard.clear_ready();
+            }
+        }
     }
 }

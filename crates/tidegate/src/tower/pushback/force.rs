@@ -93,7 +93,8 @@ impl<K: Hash + Eq> Forces<K> {
         })
     }
 
-    /// Notes what was heard; a later moment takes the place of an earlier one. Holds at most `most` keys: if it is full
+    /// Notes what was heard; a later moment takes the place of an earlier one, and one that is worth coming back at that of
+    /// one that is not: whoever was told that it is no use stood behind others who have a place. Holds at most `most` keys: if it is full
     /// of what is still in force, what lapses first makes room, or the new one is forgotten if that is it.
     pub(super) fn note(&self, key: K, heard: &Pushback, longest: Duration, most: usize, now: Instant) {
         let Some(asked) = heard.moment().map(|asked| asked.min(longest)).filter(|asked| !asked.is_zero())
@@ -111,7 +112,13 @@ impl<K: Hash + Eq> Forces<K> {
         let force = Force { until, asked, reason, worth_retrying: heard.worth_retrying(), told: 0 };
         self.with(|by_key| {
             if let Some(known) = by_key.get_mut(&key) {
-                if known.until < until {
+                let lapsed = known.until <= now;
+                let outdoes = match (force.worth_retrying, known.worth_retrying) {
+                    (true, false) => true,
+                    (false, true) => false,
+                    _ => known.until < until,
+                };
+                if lapsed || outdoes {
                     *known = force;
                 }
                 return;
@@ -186,6 +193,21 @@ mod tests {
         assert_eq!(forces.left(&(), now + LONGEST), None);
         assert_eq!(forces.tell(&(), now + LONGEST), None);
         assert!(forces.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_word_that_it_is_no_use_is_for_one_caller_where_others_have_a_place() {
+        let forces = Forces::default();
+        let now = Instant::now();
+        let told = |now| forces.tell(&(), now).map(|told| (told.left.as_secs(), told.worth_retrying));
+        forces.note((), &heard(60).futile(), LONGEST, 1, now);
+        assert_eq!(told(now), Some((60, false)));
+        forces.note((), &heard(2), LONGEST, 1, now);
+        forces.note((), &heard(90).futile(), LONGEST, 1, now);
+        assert_eq!(told(now), Some((2, true)));
+        let later = now + Duration::from_secs(3);
+        forces.note((), &heard(90).futile(), LONGEST, 1, later);
+        assert_eq!(told(later), Some((90, false)), "the place of the others has lapsed");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceRequest};
+use actix_web::http::Method;
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::{App, Error, HttpResponse, error, web};
 use bytes::Bytes;
@@ -309,4 +310,17 @@ async fn what_is_asked_for_can_be_read_from_the_request() {
     let _one = call_service(&app, get().to_request()).await;
     assert_eq!(limiter.stats().in_flight, 4);
     assert_eq!(call_service(&app, get().to_request()).await.status(), 503);
+}
+
+#[tokio::test]
+async fn an_answer_to_head_ends_with_its_head() {
+    let heard = Heard::default();
+    let limiter = Limiter::builder().algorithm(heard.clone()).build().unwrap();
+    let work = || async { "a body that nobody takes" };
+    let route = web::resource("/").route(web::head().to(work));
+    let app = init_service(App::new().wrap(Limit::new(limiter.clone())).service(route)).await;
+    let answer = call_service(&app, TestRequest::default().method(Method::HEAD).uri("/").to_request()).await;
+    assert_eq!(limiter.stats().in_flight, 0);
+    drop(answer);
+    assert_eq!(*heard.0.lock().unwrap(), [(Outcome::Success, true)]);
 }

@@ -123,3 +123,21 @@ async fn a_saturated_pool_is_told_to_whoever_is_refused_for_it() {
     let _client = client(&accept).await;
     soon(accept.accept()).await.unwrap();
 }
+
+#[tokio::test]
+async fn each_connection_is_a_holder_of_its_own() {
+    let connections = Limiter::builder().limit(3).one_permit_per_holder(true).build().unwrap();
+    let accept = Accept::new(listener().await, connections.clone()).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let _client = client(&accept).await;
+        held.push(soon(accept.accept()).await.unwrap());
+    }
+    let _client = client(&accept).await;
+    assert!(is_pending(&accept).await);
+    let mut names: Vec<_> = connections.holders().iter().map(|holder| holder.who.clone()).collect();
+    names.dedup();
+    assert_eq!(names.len(), 3, "{names:?}");
+    held.pop();
+    soon(accept.accept()).await.unwrap();
+}

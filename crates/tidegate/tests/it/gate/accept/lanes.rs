@@ -75,3 +75,23 @@ async fn a_drain_reaches_an_accept_that_waits_and_tells_those_in_the_queue() {
     let said = read_all(late).await;
     assert!(said.contains(r#""reason":"draining""#), "{said}");
 }
+
+#[tokio::test]
+async fn newcomers_hear_of_a_drain_while_the_health_lane_goes_on() {
+    let accept = accept_of(10).await.when_full(WhenFull::Answer503).health_lane(listener().await).unwrap();
+    let _first = client(&accept).await;
+    let held = soon(accept.accept()).await.unwrap();
+    drop(accept.connections().drain());
+    let accept = Arc::new(accept);
+    let accepting = tokio::spawn({
+        let accept = Arc::clone(&accept);
+        async move { accept.accept().await.map(|_| ()) }
+    });
+    for _ in 0..3 {
+        let said = read_all(client(&accept).await).await;
+        assert!(said.contains(r#""reason":"draining""#), "{said}");
+    }
+    assert!(!accepting.is_finished(), "one is still being served");
+    drop(held);
+    assert!(soon(accepting).await.unwrap().unwrap_err().is_draining());
+}
