@@ -147,7 +147,7 @@ mod tests {
             pieces in proptest::collection::vec((0_usize..3000, 0_usize..5000), 0..40), vectored: bool, join: bool,
         ) {
             let (mut buffer, mut other) = (Buffer::default(), Buffer::default());
-            let (mut given, mut taken, mut next) = (Vec::new(), Vec::new(), 0_u8);
+            let (mut given, mut taken, mut next) = (Vec::<u8>::new(), Vec::<u8>::new(), 0_u8);
             for (length, most) in pieces {
                 let piece: Vec<u8> = (0..length).map(|_| { next = next.wrapping_add(1); next }).collect();
                 given.extend(&piece);
