@@ -43,7 +43,9 @@
 //! | a connection | [`Writers::socket`], or [`Writers::over`] for what is no socket |
 //! | several tasks that write to one connection | [`Writer::share`] |
 //! | a protocol of lines | [`LineWriter`], [`LineReader`] |
+//! | many listeners to one voice | [`broadcast`] |
 
+pub mod broadcast;
 mod buffer;
 mod core;
 mod counts;

@@ -1,6 +1,7 @@
 //! Writers, lines and broadcast, through their public API.
 
 mod bound;
+mod broadcast;
 mod cancel;
 mod lines;
 mod pace;
