@@ -385,7 +385,7 @@ proptest! {
                 Step::Receive => match receiver.try_recv() {
                     Ok(lease) => {
                         let bag = world.model.queue.remove(0);
-                        prop_assert_eq!((*lease).0, bag.0);
+                        prop_assert_eq!(lease.0, bag.0);
                         world.model.held.0 += lease.bytes();
                         world.model.held.1 += 1;
                         world.leases.push(lease);
