@@ -17,6 +17,7 @@ pages! {
     #[cfg(feature = "stream")]
     Luggage = "docs/guide/luggage.md",
     OnceMore = "docs/guide/once-more.md",
+    Pipelines = "docs/guide/pipelines.md",
     Semaphore = "docs/guide/semaphore.md",
     Threads = "docs/guide/threads.md",
     TryAgainLater = "docs/guide/try-again-later.md",
