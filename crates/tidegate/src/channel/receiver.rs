@@ -158,9 +158,9 @@ impl<T: Send + 'static> Receiver<T> {
     }
 
     fn lease(shared: &Arc<Shared<T>>, queued: Queued<T>) -> Leased<T> {
-        let Queued { item, need, since } = queued;
+        let Queued { item, need, since, lease } = queued;
         let account: Arc<dyn Account> = shared.clone();
-        Leased::new(item, Charge::new(account, need, since))
+        Leased::new(item, Charge::new(account, need, since, lease))
     }
 }
 
