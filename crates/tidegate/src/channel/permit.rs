@@ -124,7 +124,7 @@ enum State {
     New,
     Waiting(Turn),
     /// Has its turn, and waits for the budget.
-    Owing(Due),
+    Owing(Box<Due>),
     Done,
 }
 
@@ -189,7 +189,7 @@ impl<'s, T> Reserve<'s, T> {
         if let (Err(_), Some(budget)) = (&lease, &shared.budget) {
             let due = Due::new(&mut core, budget, self.need, since, None);
             drop(core);
-            return self.owe(due, cx);
+            return self.owe(Box::new(due), cx);
         }
         let gone = core.ledger.door == Door::Gone;
         drop(core);
@@ -197,7 +197,7 @@ impl<'s, T> Reserve<'s, T> {
         Poll::Ready(if gone { Err(ReserveError::Closed) } else { Ok(permit) })
     }
 
-    fn owe(&mut self, mut due: Due, cx: &mut Context<'_>) -> Poll<Result<Permit<T>, ReserveError>> {
+    fn owe(&mut self, mut due: Box<Due>, cx: &mut Context<'_>) -> Poll<Result<Permit<T>, ReserveError>> {
         let shared = self.sender.shared();
         let Poll::Ready(settled) = due.poll(shared, cx) else {
             self.state = State::Owing(due);

@@ -183,7 +183,7 @@ impl<T> Sender<T> {
     }
 
     /// Puts `item` in if there is room and nobody waits.
-    #[inline]
+    #[inline(always)] // it hands an item on by value: a call would copy it once more
     pub(super) fn try_put(&self, item: T, need: u64) -> Result<(), Unfit<'_, T>> {
         let mut core = self.shared.lock();
         if core.ledger.door != Door::Open || !core.ledger.fits(need) && !self.fits_after_all(&mut core, need)

@@ -43,7 +43,7 @@ pub struct Sending<'s, T> {
 enum Place {
     None,
     Line(Turn),
-    Budget(Due),
+    Budget(Box<Due>),
 }
 
 impl Place {
@@ -70,6 +70,7 @@ impl<'s, T> Sending<'s, T> {
         item
     }
 
+    #[cold]
     fn give_up(&mut self, canceled: bool) {
         match self.place.take() {
             Place::None => {}
@@ -78,6 +79,7 @@ impl<'s, T> Sending<'s, T> {
         }
     }
 
+    #[inline]
     fn begin(&mut self, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         match self.sender.try_put(item, self.need) {
             Ok(()) => Poll::Ready(Ok(Sent::Accepted)),
@@ -110,6 +112,14 @@ impl<'s, T> Sending<'s, T> {
         let polled = self.go_on(turn, core, item, cx);
         wakes.run();
         polled
+    }
+
+    fn resume(&mut self, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+        match self.place.take() {
+            Place::None => self.begin(item, cx),
+            Place::Line(turn) => self.go_on(turn, self.sender.shared().lock(), item, cx),
+            Place::Budget(due) => self.owe(due, item, cx),
+        }
     }
 
     /// Would the wait last beyond the deadline, as far as can be told?
@@ -163,13 +173,13 @@ impl<'s, T> Sending<'s, T> {
             (Err(_), Some(budget)) => {
                 let due = Due::new(&mut core, budget, self.tagged(), since, self.deadline);
                 drop(core);
-                self.owe(due, item, cx)
+                self.owe(Box::new(due), item, cx)
             }
             (lease, _) => Poll::Ready(Ok(self.enter(core, since, item, lease.unwrap_or_default()))),
         }
     }
 
-    fn owe(&mut self, mut due: Due, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+    fn owe(&mut self, mut due: Box<Due>, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         let shared = self.sender.shared();
         let Poll::Ready(settled) = due.poll(shared, cx) else {
             self.place = Place::Budget(due);
@@ -242,10 +252,9 @@ impl<T> Future for Sending<'_, T> {
         let this = &mut *self;
         let coop = ready!(coop::poll_proceed(cx));
         let Some(item) = this.item.take() else { return Poll::Pending };
-        let polled = match this.place.take() {
+        let polled = match this.place {
             Place::None => this.begin(item, cx),
-            Place::Line(turn) => this.go_on(turn, this.sender.shared().lock(), item, cx),
-            Place::Budget(due) => this.owe(due, item, cx),
+            _ => this.resume(item, cx),
         };
         if polled.is_ready() {
             coop.made_progress();
@@ -256,7 +265,9 @@ impl<T> Future for Sending<'_, T> {
 
 impl<T> Drop for Sending<'_, T> {
     fn drop(&mut self) {
-        self.give_up(self.item.is_some());
+        if !matches!(self.place, Place::None) {
+            self.give_up(self.item.is_some());
+        }
     }
 }
 

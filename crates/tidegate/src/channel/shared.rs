@@ -87,6 +87,7 @@ pub(super) struct Shared<T> {
 
 impl<T> Core<T> {
     /// Puts an item into the queue for which there is room. The receiver, if it sleeps.
+    #[inline]
     pub(super) fn put(&mut self, item: T, need: Need, lease: Option<Box<Lease>>) -> Option<Waker> {
         let since = self.ledger.admit(need);
         self.queue.push_back(Queued { item, need, since, lease });
