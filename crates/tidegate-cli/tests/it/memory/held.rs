@@ -19,7 +19,7 @@ async fn settings_without_acknowledgement_end_the_connection() {
     let ended = timeout(Duration::from_secs(25), crowd.ended()).await;
     assert!(ended.is_ok(), "{:?}", crowd.report());
     stand.is_left().await;
-    eventually("the account is even", async || stand.charged().await <= before).await;
+    stand.is_even(before).await;
 }
 
 /// Connections that do nothing are many, and small.

@@ -120,6 +120,20 @@ impl Stand {
         self.metric("tidegate_memory_charged_bytes").await as u64
     }
 
+    /// Waits until as much is charged as `before`, or less.
+    pub(super) async fn is_even(&self, before: u64) {
+        let mut charged = u64::MAX;
+        for _ in 0..500 {
+            charged = self.charged().await;
+            if charged <= before {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        let status = ask(self.admin, "GET /status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        panic!("{charged} bytes are charged, and {before} were before: {status}");
+    }
+
     /// Waits until nobody is connected.
     pub(super) async fn is_left(&self) {
         eventually("nobody is left", async || {
