@@ -4,7 +4,6 @@
 
 mod documents;
 mod gateway;
-mod memory;
 mod program;
 
 use std::io::{BufRead, BufReader};

@@ -112,8 +112,8 @@ async fn frames(attack: Attack, tcp: TcpStream, plan: &Plan, seen: &Seen) -> io:
 
 fn initial_window(settings: &Frame) -> Option<i64> {
     let entries = settings.payload.chunks_exact(6);
-    let windows = entries.filter(|entry| entry.starts_with(&setting::INITIAL_WINDOW_SIZE.to_be_bytes()));
-    windows.last().map(|entry| entry.iter().skip(2).fold(0, |value, byte| value << 8 | i64::from(*byte)))
+    let mut windows = entries.filter(|entry| entry.starts_with(&setting::INITIAL_WINDOW_SIZE.to_be_bytes()));
+    windows.next_back().map(|entry| entry.iter().skip(2).fold(0, |value, byte| value << 8 | i64::from(*byte)))
 }
 
 /// What a peer may still send: it keeps to it, or the server would only end the connection.

@@ -34,6 +34,7 @@ const CONNECTIONS: usize = 20_000;
 /// - `GET /.lab/stats`: its figures (JSON);
 /// - `POST /.lab/set?workers=5&mean=20ms&dist=fixed&delay=1ms`: changes it while it runs;
 /// - `GET /.lab/bytes/N` and `GET /.lab/endless`: a body, as fast as it is taken;
+/// - `POST /.lab/echo`: sends a body back, as it comes;
 /// - `POST /.lab/sink`: reads a body, and says its length;
 /// - `POST /.lab/unread`: the same, but nothing is read before `POST /.lab/release`.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub struct Origin {
     floor: Arc<Floor>,
 }
 
-type Reply = Response<Either<Full<Bytes>, Bulk>>;
+type Reply = Response<Either<Either<Full<Bytes>, Bulk>, Incoming>>;
 
 impl Origin {
     /// Listens on `address`.
@@ -124,10 +125,13 @@ async fn answer(request: Request<Incoming>, floor: &Floor, dam: &Dam) -> Result<
             Ok(()) => (StatusCode::OK, Bytes::from_static(b"changed\n")),
             Err(wrong) => (StatusCode::BAD_REQUEST, (wrong + "\n").into()),
         },
-        (&Method::GET, "/.lab/endless") => return Ok(Response::new(Either::Right(Bulk::new(None)))),
-        (&Method::GET, path) if bytes(path).is_some() => {
-            return Ok(Response::new(Either::Right(Bulk::new(bytes(path)))));
+        (&Method::GET, "/.lab/endless") => {
+            return Ok(Response::new(Either::Left(Either::Right(Bulk::new(None)))));
         }
+        (&Method::GET, path) if bytes(path).is_some() => {
+            return Ok(Response::new(Either::Left(Either::Right(Bulk::new(bytes(path))))));
+        }
+        (&Method::POST, "/.lab/echo") => return Ok(Response::new(Either::Right(request.into_body()))),
         (&Method::POST, "/.lab/sink") => (StatusCode::OK, swallow(request.into_body()).await),
         (&Method::POST, "/.lab/unread") => {
             dam.released().await;
@@ -139,7 +143,7 @@ async fn answer(request: Request<Incoming>, floor: &Floor, dam: &Dam) -> Result<
         }
         _ => work(floor, gone_at(request.headers())).await,
     };
-    let mut response = Response::new(Either::Left(Full::new(body)));
+    let mut response = Response::new(Either::Left(Either::Left(Full::new(body))));
     *response.status_mut() = status;
     Ok(response)
 }
