@@ -39,6 +39,12 @@ impl Clock {
         nanos(instant.saturating_duration_since(self.origin)).saturating_add(START)
     }
 
+    /// Time left until `instant`; zero when it has passed.
+    #[cfg(feature = "stream")]
+    pub(crate) fn until(&self, instant: Instant) -> Duration {
+        Duration::from_nanos(self.at(instant).saturating_sub(self.now()))
+    }
+
     /// The moment `at` of this clock as an instant, if it can be represented.
     pub(crate) fn instant(&self, at: u64) -> Option<Instant> {
         self.origin.checked_add(Duration::from_nanos(at.saturating_sub(START)))

@@ -32,6 +32,8 @@ use super::account::{Account, Blocked, Demand, Held};
 pub struct Grants<T> {
     common: u64,
     taken: u64,
+    held: u64,
+    peak: u64,
     accounts: Vec<Held<T>>,
     waiting: usize,
     serial: u64,
@@ -64,13 +66,25 @@ impl<T> Grants<T> {
     #[must_use]
     pub fn new(common: u64, accounts: impl IntoIterator<Item = Account>) -> Self {
         let accounts = accounts.into_iter().map(Held::new).collect();
-        Self { common, taken: 0, accounts, waiting: 0, serial: 0 }
+        Self { common, taken: 0, held: 0, peak: 0, accounts, waiting: 0, serial: 0 }
     }
 
     /// Bytes that are held, in all accounts.
     #[must_use]
     pub fn held(&self) -> u64 {
-        self.accounts.iter().fold(0, |sum, held| sum.saturating_add(held.bytes()))
+        self.held
+    }
+
+    /// The most that was held at a time.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        self.peak
+    }
+
+    /// Bytes that can be held at most: the reserves, and the common ones.
+    #[must_use]
+    pub fn most(&self) -> u64 {
+        self.accounts.iter().fold(self.common, |sum, held| sum.saturating_add(held.plan.reserve))
     }
 
     /// Bytes and items that an account holds.
@@ -186,9 +200,10 @@ impl<T> Grants<T> {
 
     fn change(&mut self, account: usize, change: impl FnOnce(&mut Held<T>)) {
         let Some(held) = self.accounts.get_mut(account) else { return };
-        let before = held.common();
+        let (common, bytes) = (held.common(), held.bytes());
         change(held);
-        self.taken = self.taken.saturating_sub(before).saturating_add(held.common());
+        self.taken = self.taken.saturating_sub(common).saturating_add(held.common());
+        self.held = self.held.saturating_sub(bytes).saturating_add(held.bytes());
     }
 
     fn first(&self, account: usize) -> Option<(u64, u64, u64)> {
@@ -215,6 +230,8 @@ impl<T> Grants<T> {
         if let Some(held) = self.accounts.get_mut(account) {
             held.put(turn, bytes);
             self.taken = self.taken.saturating_add(price);
+            self.held = self.held.saturating_add(bytes);
+            self.peak = self.peak.max(self.held);
         }
     }
 }

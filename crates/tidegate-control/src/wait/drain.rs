@@ -21,13 +21,29 @@ const SECOND: f64 = 1e9;
 pub struct DrainRate {
     window: Option<Window>,
     rate: Option<f64>,
+    /// Units of one dispatch, on the average.
+    size: Option<f64>,
     windows: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Window {
-    start: u64,
+    /// When it was opened, or opened again; `None` while it rests.
+    since: Option<u64>,
+    /// Time that it was open before.
+    before: u64,
     units: u64,
+    dispatches: u64,
+}
+
+impl Window {
+    const fn opened(now: u64) -> Self {
+        Self { since: Some(now), before: 0, units: 0, dispatches: 0 }
+    }
+
+    fn open_for(&self, now: u64) -> u64 {
+        self.before.saturating_add(self.since.map_or(0, |since| now.saturating_sub(since)))
+    }
 }
 
 /// How long a wait will take, in nanoseconds.
@@ -40,9 +56,9 @@ pub struct Prediction {
 }
 
 impl DrainRate {
-    /// Callers begin to wait at `now`: a window opens, unless one is open.
+    /// Callers begin to wait at `now`: a window opens, unless one is open; one that [rests](Self::rest) goes on.
     pub fn bound(&mut self, now: u64) {
-        self.window.get_or_insert(Window { start: now, units: 0 });
+        self.window.get_or_insert(Window::opened(now)).since.get_or_insert(now);
     }
 
     /// Nobody waits any more: an unfinished window says nothing.
@@ -50,25 +66,49 @@ impl DrainRate {
         self.window = None;
     }
 
-    /// `units` of waiting work were dispatched at `now`.
+    /// Nothing is to be done at `now`: the time until the next [`bound`](Self::bound) does not count. For what is often
+    /// idle for a moment, and whose windows would never be finished.
+    pub fn rest(&mut self, now: u64) {
+        if let Some(window) = &mut self.window {
+            window.before = window.open_for(now);
+            window.since = None;
+        }
+    }
+
+    /// `units` of waiting work were dispatched at `now`, one by one.
     pub fn dispatched(&mut self, now: u64, units: u64) {
+        self.taken(now, units, units);
+    }
+
+    /// `units` of waiting work were dispatched at `now`, in so many `dispatches`.
+    pub fn taken(&mut self, now: u64, units: u64, dispatches: u64) {
         let Some(window) = &mut self.window else { return };
         window.units = window.units.saturating_add(units);
-        let elapsed = now.saturating_sub(window.start);
-        let full = window.units >= WINDOW_UNITS && elapsed >= WINDOW_LEAST_NANOS;
+        window.dispatches = window.dispatches.saturating_add(dispatches);
+        let elapsed = window.open_for(now);
+        let full = window.dispatches >= WINDOW_UNITS && elapsed >= WINDOW_LEAST_NANOS;
         if !full && elapsed < WINDOW_NANOS {
             return;
         }
-        let rate = window.units as f64 * SECOND / elapsed as f64;
-        self.rate = Some(self.rate.map_or(rate, |old| old + SMOOTHING * (rate - old)));
+        let smooth = |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + SMOOTHING * (new - old)));
+        self.rate = smooth(self.rate, window.units as f64 * SECOND / elapsed as f64);
+        if window.dispatches > 0 {
+            self.size = smooth(self.size, window.units as f64 / window.dispatches as f64);
+        }
         self.windows += 1;
-        self.window = Some(Window { start: now, units: 0 });
+        self.window = Some(Window { since: window.since.map(|_| now), ..Window::opened(now) });
     }
 
     /// Units per second, or `None` before the first window closed.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         self.rate
+    }
+
+    /// Units of one dispatch, on the average, or `None` before the first window closed.
+    #[must_use]
+    pub fn size(&self) -> Option<f64> {
+        self.size
     }
 
     /// Windows measured so far.
@@ -82,13 +122,14 @@ impl DrainRate {
     /// `assumed` is taken for the rate until one was measured: limit over service time (Little's law), for instance.
     ///
     /// The spread is that of a Poisson process of this rate (the sum of k exponential gaps, approximated by a
-    /// normal distribution).
+    /// normal distribution), of dispatches of the average size.
     #[must_use]
     pub fn predict(&self, units: u64, assumed: Option<f64>) -> Option<Prediction> {
         let rate = self.rate.or(assumed).filter(|rate| *rate > 0.0)?;
         let units = units as f64;
+        let size = self.size.unwrap_or(1.0);
         let nanos = |units: f64| (units / rate * SECOND) as u64;
-        Some(Prediction { p50: nanos(units), p90: nanos(units + Z90 * units.sqrt()) })
+        Some(Prediction { p50: nanos(units), p90: nanos(units + Z90 * (units * size).sqrt()) })
     }
 }
 
@@ -126,6 +167,32 @@ mod tests {
         drain.bound(MS);
         drain.dispatched(2 * MS, 29);
         assert_eq!(drain.rate(), None);
+    }
+
+    #[test]
+    fn time_at_rest_does_not_count() {
+        let mut drain = DrainRate::default();
+        for round in 0..40 {
+            let begin = round * 1000 * MS;
+            drain.bound(begin);
+            drain.taken(begin + 10 * MS, 5000, 1);
+            drain.rest(begin + 10 * MS);
+        }
+        assert_eq!(drain.rate(), Some(500_000.0));
+        assert_eq!(drain.size(), Some(5000.0));
+        assert!(drain.windows() >= 1);
+    }
+
+    #[test]
+    fn large_dispatches_spread_wider() {
+        let mut drain = DrainRate::default();
+        drain.bound(0);
+        for dispatch in 1..=300 {
+            drain.taken(dispatch * 2 * MS, 100, 1);
+        }
+        let prediction = drain.predict(10_000, None).unwrap();
+        assert_eq!(prediction.p50, 200 * MS);
+        assert!(prediction.p90 > 220 * MS && prediction.p90 < 230 * MS, "{prediction:?}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod calibration;
 mod drain;
+mod throughput;
 
 pub use calibration::{Calibration, Coverage};
 pub use drain::{DrainRate, Prediction};
+pub use throughput::Throughput;

@@ -65,10 +65,17 @@ impl Default for QueueConfig {
     }
 }
 
-/// A limiter cannot be made like this.
+/// A limiter, a gate or a channel cannot be made like this.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     message: &'static str,
+}
+
+impl ConfigError {
+    #[cfg(feature = "stream")]
+    pub(crate) const fn new(message: &'static str) -> Self {
+        Self { message }
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -14,10 +14,11 @@ use tidegate_control::sample::{Sample, View};
 use crate::clock::{nanos, unix_now};
 use crate::readiness::{Readiness, WaitEstimate};
 use crate::refused::{Reason, Refused};
+use crate::wakes::Wakes;
 
 use super::occupants::{Holder, Register, Who};
 use super::outlook::{Outlook, Question};
-use super::seat::{Grant, Seat, Wakes};
+use super::seat::{Grant, Seat};
 use super::shared::Shared;
 use super::state::fits;
 

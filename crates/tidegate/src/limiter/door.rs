@@ -10,10 +10,11 @@ use crate::demand::Demand;
 use crate::readiness::{Readiness, WaitEstimate};
 use crate::refused::{Reason, Refused};
 use crate::sync::lock;
+use crate::wakes::Wakes;
 
 use super::desk::Desk;
 use super::outlook::Question;
-use super::seat::{Grant, Seat, Wakes};
+use super::seat::{Grant, Seat};
 use super::shared::Shared;
 
 /// The part of a client's patience that a wait may take, in tenths: the rest is for the work itself.

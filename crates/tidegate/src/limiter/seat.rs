@@ -10,6 +10,7 @@ use tidegate_control::wait::Prediction;
 
 use crate::refused::Refused;
 use crate::sync::{Mutex, lock};
+use crate::wakes::Wakes;
 
 use super::occupants::Who;
 use super::outlook::Question;
@@ -139,29 +140,5 @@ impl Seat {
             Answer::Granted(grant) => (Leaving::Grant(grant), None),
             Answer::Refused(_) | Answer::Left => (Leaving::Nothing, None),
         }
-    }
-}
-
-/// Wakers to be run once every lock is free. The first needs no allocation: most events wake one caller.
-#[derive(Debug, Default)]
-pub(super) struct Wakes {
-    first: Option<Waker>,
-    more: Vec<Waker>,
-}
-
-impl Wakes {
-    fn extend(&mut self, waker: Option<Waker>) {
-        match (waker, &self.first) {
-            (None, _) => {}
-            (Some(waker), None) => self.first = Some(waker),
-            (Some(waker), Some(_)) => self.more.push(waker),
-        }
-    }
-
-    /// Wakes them all.
-    pub(super) fn run(self) {
-        let Some(first) = self.first else { return };
-        first.wake();
-        self.more.into_iter().for_each(Waker::wake);
     }
 }

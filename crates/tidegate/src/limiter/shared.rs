@@ -12,11 +12,12 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::refused::Refused;
 use crate::sync::{Mutex, lock};
+use crate::wakes::Wakes;
 
 use super::builder::LimiterBuilder;
 use super::desk::Desk;
 use super::outlook::Outlook;
-use super::seat::{Grant, Leaving, Seat, Wakes};
+use super::seat::{Grant, Leaving, Seat};
 use super::state::{Gate, MAX_LIMIT};
 use super::stats::{Counts, LimiterStats};
 

@@ -1,1 +1,8 @@
-//! `tidegate::pipeline` through its public API.
+//! Pipelines through their public API.
+
+mod ends;
+mod errors;
+mod flow;
+mod plans;
+mod storm;
+mod times;

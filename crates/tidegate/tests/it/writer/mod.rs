@@ -1,1 +1,9 @@
-//! `tidegate::writer` through its public API.
+//! Writers, lines and broadcast, through their public API.
+
+mod bound;
+mod broadcast;
+mod cancel;
+mod lines;
+mod pace;
+mod share;
+mod sockets;

@@ -1,0 +1,180 @@
+//! [`Engine`]: what all tasks of a pipeline share.
+//!
+//! Lock order: the books before a seat. A line's lock is never held together with either. Wakers run, and items and charges are
+//! dropped, when all are free.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+use tidegate_control::credit::{Account, Blocked, Grants};
+
+use crate::clock::Clock;
+use crate::sync::{Mutex, lock};
+use crate::wakes::Wakes;
+
+use super::ended::Left;
+use super::fate::Fate;
+use super::ledger::Counts;
+use super::line::Waiting;
+use super::room::Seat;
+use super::shares::{StageClock, Wait};
+
+/// What all tasks of a pipeline share.
+pub(super) struct Engine {
+    pub(super) clock: Clock,
+    pub(super) stages: Vec<Post>,
+    pub(super) fate: Fate,
+    /// Nanoseconds that an item may take, if that is bounded.
+    pub(super) patience: Option<u64>,
+    books: Mutex<Books>,
+    lines: Vec<Arc<dyn Waiting>>,
+    left: Mutex<Vec<Left>>,
+}
+
+/// A stage, as far as everybody may know it.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub(super) name: Arc<str>,
+    pub(super) workers: usize,
+    pub(super) counts: Counts,
+}
+
+/// Who holds how much, who waits, and for how long. The account of a stage is that of what it puts out.
+pub(super) struct Books {
+    pub(super) grants: Grants<Arc<Seat>>,
+    clocks: Vec<StageClock>,
+    /// Those that are done and wait for their turn, by stage and turn.
+    turns: Vec<BTreeMap<u64, Waker>>,
+}
+
+impl Engine {
+    pub(super) fn new(
+        stages: Vec<Post>,
+        lines: Vec<Arc<dyn Waiting>>,
+        accounts: Vec<Account>,
+        common: u64,
+        patience: Option<u64>,
+    ) -> Self {
+        let clocks = stages.iter().map(|_| StageClock::default()).collect();
+        let turns = stages.iter().map(|_| BTreeMap::new()).collect();
+        let books = Mutex::new(Books { grants: Grants::new(common, accounts), clocks, turns });
+        let (clock, fate, left) = (Clock::start(), Fate::default(), Mutex::default());
+        Self { clock, stages, fate, patience, books, lines, left }
+    }
+
+    /// Reads or changes the books, serves those who can be served now, and wakes them.
+    pub(super) fn with_books<R>(&self, change: impl FnOnce(&mut Books) -> R) -> R {
+        let mut wakes = Wakes::default();
+        let result = {
+            let mut books = lock(&self.books);
+            let result = change(&mut books);
+            books.serve(&self.clock, &mut wakes);
+            result
+        };
+        wakes.run();
+        result
+    }
+
+    pub(super) fn counts(&self, stage: usize) -> Option<&Counts> {
+        self.stages.get(stage).map(|post| &post.counts)
+    }
+
+    pub(super) fn name(&self, stage: usize) -> Arc<str> {
+        self.stages.get(stage).map_or_else(|| "pipeline".into(), |post| Arc::clone(&post.name))
+    }
+
+    /// A turn of an ordered stage ends: the next may hand on what it has.
+    pub(super) fn end_turn(&self, stage: usize, turn: u64) {
+        let next = self.with_books(|books| {
+            books.grants.end(stage, turn);
+            let head = books.grants.head(stage);
+            books.turns.get_mut(stage)?.remove(&head)
+        });
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// Is it the turn's turn? If not, `waker` is woken when it is.
+    pub(super) fn is_turn(&self, stage: usize, turn: u64, waker: &Waker) -> bool {
+        // Another waker of the same task may be replaced; it is dropped when the books are free.
+        let (is_turn, _old) = self.with_books(|books| {
+            if books.grants.head(stage) >= turn {
+                return (true, None);
+            }
+            let turns = books.turns.get_mut(stage);
+            (false, turns.and_then(|turns| turns.insert(turn, waker.clone())))
+        });
+        is_turn
+    }
+
+    /// Waits for its turn no more.
+    pub(super) fn leave_turn(&self, stage: usize, turn: u64) {
+        drop(self.with_books(|books| books.turns.get_mut(stage)?.remove(&turn)));
+    }
+
+    /// Items that wait before each stage but the first, and how long a newcomer would, in nanoseconds.
+    pub(super) fn outlooks(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.lines.iter().map(|line| line.outlook())
+    }
+
+    /// The last task has ended: what still waits is taken out of its lines, and its bytes go back.
+    pub(super) fn clear(&self) {
+        for (line, stage) in self.lines.iter().zip(self.stages.iter().skip(1)) {
+            let items = line.clear();
+            stage.counts.leave(u64::try_from(items.len()).unwrap_or(u64::MAX));
+            let name = &stage.name;
+            lock(&self.left).extend(items.into_iter().map(|item| Left { stage: Arc::clone(name), item }));
+        }
+    }
+
+    pub(super) fn take_left(&self) -> Vec<Left> {
+        std::mem::take(&mut *lock(&self.left))
+    }
+
+    pub(super) fn clock_of<R>(
+        &self,
+        stage: usize,
+        change: impl FnOnce(&mut StageClock, u64) -> R,
+    ) -> Option<R> {
+        let now = self.clock.now();
+        let mut books = lock(&self.books);
+        books.clocks.get_mut(stage).map(|clock| change(clock, now))
+    }
+}
+
+impl Books {
+    /// Meets every demand that can be met.
+    fn serve(&mut self, clock: &Clock, wakes: &mut Wakes) {
+        if self.grants.waiting() == 0 {
+            return;
+        }
+        while let Some(grant) = self.grants.serve() {
+            if let Some(stage) = self.clocks.get_mut(grant.account) {
+                stage.go_on(Wait::Room, clock.now());
+            }
+            wakes.extend(grant.value.grant());
+        }
+        for (account, stage) in self.clocks.iter_mut().enumerate() {
+            if let Some(blocked) = self.grants.blocked(account) {
+                let for_budget = blocked == Blocked::Budget;
+                if stage.is_news(for_budget) {
+                    stage.room_is_for(for_budget, clock.now());
+                }
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.grants.most()
+    }
+
+    pub(super) fn peak(&self) -> u64 {
+        self.grants.peak()
+    }
+
+    pub(super) fn clock(&mut self, stage: usize) -> Option<&mut StageClock> {
+        self.clocks.get_mut(stage)
+    }
+}

@@ -1,0 +1,335 @@
+//! A connection's outgoing side: accepts bytes under a bound, pushes them out, and watches its peer.
+//!
+//! The bound is two rooms. Bytes are accepted, a room of them at most, while no more than a room of them are held; so no
+//! more than two rooms ever are. The kernel's part counts: it says "writable" when it has less than a room unsent, and
+//! that is what is waited for.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tokio::time::{Sleep, sleep_until};
+
+use super::buffer::Buffer;
+use super::counts::Counts;
+use super::error::{TooLarge, WriteError};
+use super::kernel::Kernel;
+use super::pace::{Pace, Progress};
+use crate::clock::Clock;
+
+/// While somebody waits for a peer, the kernel is asked so often within a longest stall how far it got: it does not tell before
+/// half of what it holds is gone, for which a peer at the least rate needs longer than that.
+const LOOKS: u64 = 8;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// There is room.
+    Room,
+    /// Everything accepted is with the kernel.
+    Out,
+    /// And the peer has been told that no more comes.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Core<W> {
+    /// None when it has ended.
+    io: Option<W>,
+    kernel: Option<Kernel<W>>,
+    buffer: Buffer,
+    room: u64,
+    /// Accepted in all; and of these, seen to have left.
+    accepted: u64,
+    left: u64,
+    /// Written since the last flush.
+    unflushed: bool,
+    pace: Pace,
+    timer: Option<Pin<Box<Sleep>>>,
+    clock: Clock,
+    counts: Arc<Counts>,
+}
+
+impl<W> Core<W> {
+    pub(super) fn new(
+        io: W,
+        kernel: Option<Kernel<W>>,
+        room: u64,
+        progress: Progress,
+        counts: Arc<Counts>,
+    ) -> Self {
+        counts.opened.fetch_add(1, Relaxed);
+        Self {
+            io: Some(io),
+            kernel,
+            buffer: Buffer::default(),
+            room,
+            accepted: 0,
+            left: 0,
+            unflushed: false,
+            pace: Pace::new(progress),
+            timer: None,
+            clock: Clock::start(),
+            counts,
+        }
+    }
+
+    pub(super) const fn io(&self) -> Option<&W> {
+        self.io.as_ref()
+    }
+
+    pub(super) const fn room(&self) -> u64 {
+        self.room
+    }
+
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
+    }
+
+    pub(super) const fn buffered(&self) -> u64 {
+        self.buffer.bytes()
+    }
+
+    pub(super) fn counts_kernel(&self) -> bool {
+        self.kernel.as_ref().is_some_and(Kernel::counts)
+    }
+
+    /// The kernel's part.
+    fn unsent(&self) -> u64 {
+        match (&self.kernel, &self.io) {
+            (Some(kernel), Some(io)) if kernel.counts() => kernel.unsent(io),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn pending(&self) -> u64 {
+        self.buffer.bytes().saturating_add(self.unsent())
+    }
+
+    pub(super) fn stalled_for(&self) -> Duration {
+        let pending = self.pending();
+        if pending == 0 || self.accepted.saturating_sub(pending) > self.left {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.pace.stalled(self.clock.now()))
+    }
+
+    /// No more than a room in all.
+    pub(super) fn fits(&self, bytes: &Bytes) -> Result<(), TooLarge> {
+        let (offered, room) = (bytes.len() as u64, self.room);
+        if offered <= room { Ok(()) } else { Err(TooLarge { bytes: bytes.clone(), offered, room }) }
+    }
+
+    /// Takes what there is room for. The caller has seen that there is.
+    pub(super) fn accept(&mut self, bytes: Bytes) {
+        let count = bytes.len() as u64;
+        self.counts.accepted.fetch_add(count, Relaxed);
+        self.counts.buffered.fetch_add(count, Relaxed);
+        self.accepted = self.accepted.saturating_add(count);
+        self.buffer.put(bytes);
+    }
+
+    /// Takes over what a handle had accepted, and counted.
+    pub(super) fn take_over(&mut self, own: &mut Buffer) {
+        self.accepted = self.accepted.saturating_add(own.bytes());
+        self.buffer.append(own);
+    }
+
+    /// Ends it; what is left is forgotten.
+    fn end(&mut self) -> Option<W> {
+        let forgotten = self.buffer.clear();
+        self.counts.buffered.fetch_sub(forgotten, Relaxed);
+        self.io.take()
+    }
+
+    fn reset(&mut self) -> bool {
+        let Some(io) = self.end() else { return false };
+        if let Some(kernel) = &self.kernel {
+            kernel.abort(&io);
+        }
+        true
+    }
+
+    /// Ends it without having said everything. A peer must not take what it got for the whole.
+    pub(super) fn abort(&mut self) {
+        if self.reset() {
+            self.counts.aborted.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn fail(&mut self, error: impl Into<WriteError>) -> WriteError {
+        let error = error.into();
+        if self.reset() {
+            self.counts.ended_by(&error);
+        }
+        error
+    }
+
+    /// Gives the connection back, after [`Goal::Closed`].
+    pub(super) fn finish(&mut self) -> Option<W> {
+        let io = self.end();
+        if io.is_some() {
+            self.counts.finished.fetch_add(1, Relaxed);
+        }
+        io
+    }
+
+    /// Waits for `goal`.
+    pub(super) const fn push(&mut self, goal: Goal) -> Push<'_, W> {
+        Push { core: self, goal }
+    }
+
+    fn pause(&mut self) {
+        if self.pace.is_waiting() {
+            self.pace.pause(self.clock.now());
+        }
+    }
+
+    /// Tells the watch what the peer took since it was last told.
+    fn observe(&mut self, now: u64) -> Result<(), WriteError> {
+        let left = self.accepted.saturating_sub(self.pending());
+        let moved = left.saturating_sub(self.left);
+        self.left = self.left.max(left);
+        Ok(self.pace.moved(moved, now)?)
+    }
+}
+
+impl<W: AsyncWrite + Unpin> Core<W> {
+    /// Writes until nothing is left or the kernel takes no more.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Ok(())) };
+        while !self.buffer.is_empty() {
+            let written = self.buffer.front(io.is_write_vectored(), |slices| match slices {
+                [one] => Pin::new(&mut *io).poll_write(cx, one),
+                many => Pin::new(&mut *io).poll_write_vectored(cx, many),
+            });
+            let written = match ready!(written)? as u64 {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => written.min(self.buffer.bytes()),
+            };
+            self.unflushed = true;
+            self.buffer.advance(written);
+            self.counts.buffered.fetch_sub(written, Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let (true, Some(io)) = (self.unflushed, &mut self.io) {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Is there room? Asks the kernel to say when, if there is none because of it.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.pending() <= self.room {
+            return Poll::Ready(Ok(()));
+        }
+        match (&self.kernel, &self.io) {
+            // It says "writable" with less than a room unsent; should it do so earlier, waiting would not end.
+            (Some(kernel), Some(io)) if self.buffer.is_empty() => kernel.poll_drained(io, cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_goal(&mut self, goal: Goal, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = self.poll_write(cx)?;
+        match goal {
+            Goal::Room => self.poll_room(cx),
+            Goal::Out => {
+                ready!(written);
+                self.poll_flush(cx)
+            }
+            Goal::Closed => {
+                ready!(written);
+                match &mut self.io {
+                    Some(io) => Pin::new(io).poll_shutdown(cx),
+                    None => Poll::Ready(Ok(())),
+                }
+            }
+        }
+    }
+
+    /// Watches the peer while it takes nothing; ready when it has been too slow.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<WriteError> {
+        let mut now = self.clock.now();
+        loop {
+            if let Err(slow) = self.observe(now).and_then(|()| Ok(self.pace.wait(now)?)) {
+                return Poll::Ready(slow);
+            }
+            let due = self.pace.due(now);
+            let look = if self.counts_kernel() {
+                due.min(now.saturating_add(self.pace.stall() / LOOKS))
+            } else {
+                due
+            };
+            let Some(look) = self.clock.instant(look) else { return Poll::Pending };
+            // A timer of an earlier wait fires too early, and is set anew then: not at every wait.
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(look)));
+            ready!(timer.as_mut().poll(cx));
+            timer.as_mut().reset(look);
+            now = self.clock.now();
+        }
+    }
+
+    fn poll(&mut self, goal: Goal, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+        if self.io.is_none() {
+            return Poll::Ready(Err(WriteError::Ended));
+        }
+        match self.poll_goal(goal, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.fail(error))),
+            Poll::Pending => self.poll_patience(cx).map(|slow| Err(self.fail(slow))),
+        }
+    }
+
+    /// Pushes what goes out without waiting. Is there room then?
+    pub(super) fn try_push(&mut self) -> Result<bool, WriteError> {
+        if self.io.is_none() {
+            return Err(WriteError::Ended);
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let pushed = self.poll_write(&mut cx);
+        let pushed = if matches!(pushed, Poll::Ready(Ok(()))) { self.poll_flush(&mut cx) } else { pushed };
+        match pushed {
+            Poll::Ready(Err(error)) => Err(self.fail(error)),
+            _ => Ok(self.pending() <= self.room),
+        }
+    }
+}
+
+impl<W> Drop for Core<W> {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+/// Waits for a goal. Dropped, it leaves everything accepted where it is, for the next.
+#[must_use = "bytes move while it is awaited"]
+pub(super) struct Push<'c, W> {
+    pub(super) core: &'c mut Core<W>,
+    goal: Goal,
+}
+
+impl<W: AsyncWrite + Unpin> Future for Push<'_, W> {
+    type Output = Result<(), WriteError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let goal = self.goal;
+        self.core.poll(goal, cx)
+    }
+}
+
+impl<W> Drop for Push<'_, W> {
+    fn drop(&mut self) {
+        self.core.pause();
+    }
+}

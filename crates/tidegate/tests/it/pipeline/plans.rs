@@ -1,0 +1,60 @@
+//! Plans that cannot run say why.
+
+use tidegate::pipeline::{Pipeline, Plan, Stage};
+
+fn why(plan: Plan) -> String {
+    plan.run().unwrap_err().to_string()
+}
+
+fn chunks() -> Pipeline<Vec<u8>> {
+    Pipeline::from_iter(Stage::new("chunks").max_item(1000), std::iter::empty())
+}
+
+#[tokio::test]
+async fn a_budget_below_the_reserves_is_refused_and_one_at_them_is_not() {
+    let plan = |bytes| {
+        chunks()
+            .map(Stage::new("copy").concurrency(8).max_item(500), |chunk| async { Ok(chunk) })
+            .fold(Stage::new("join").concurrency(2).max_item(300), 2, |_, chunk| async { Ok(chunk) })
+            .sink(Stage::new("sink"), |_: Vec<u8>| async { Ok(()) })
+            .bytes(bytes)
+    };
+    let message = why(plan(2099));
+    assert!(message.contains("stuck with less than 2100"), "{message}");
+    assert!(message.contains("chunks 1000, copy 500, join 600"), "{message}");
+    plan(2100).run().unwrap().finish().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_of_more_than_half_of_what_comes_after_it_is_refused() {
+    let plan = |in_bytes| {
+        chunks()
+            .batch(Stage::new("batch").max_item(5000), 10)
+            .sink(Stage::new("sink").in_bytes(in_bytes), |_| async { Ok(()) })
+    };
+    let message = why(plan(9999));
+    assert!(message.contains("more than half of the 9999"), "{message}");
+    assert!(plan(10_000).run().is_ok());
+    let message = why(chunks()
+        .batch(Stage::new("batch").max_item(999), 10)
+        .sink(Stage::new("sink"), |_| async { Ok(()) }));
+    assert!(message.contains("do not fit in a batch"), "{message}");
+}
+
+#[tokio::test]
+async fn stages_that_could_not_work_are_refused() {
+    let sink = |stage| chunks().sink(stage, |_| async { Ok(()) });
+    assert!(why(sink(Stage::new("s").concurrency(0))).contains("concurrency is 0"));
+    assert!(why(sink(Stage::new("s").concurrency(2).ordered())).contains("cannot keep an order"));
+    assert!(why(sink(Stage::new("s").in_bytes(999))).contains("takes in 999 bytes"));
+    let source = Pipeline::from_iter(Stage::new("s").concurrency(2), 0..3_u8);
+    assert!(why(source.sink(Stage::new("t"), |_| async { Ok(()) })).contains("one item at a time"));
+    let batch = chunks().batch(Stage::new("b").concurrency(2), 2);
+    assert!(why(batch.sink(Stage::new("t"), |_| async { Ok(()) })).contains("one batch at a time"));
+}
+
+#[test]
+fn without_a_runtime_it_does_not_run() {
+    let message = why(chunks().sink(Stage::new("sink"), |_| async { Ok(()) }));
+    assert!(message.contains("tokio runtime"), "{message}");
+}
