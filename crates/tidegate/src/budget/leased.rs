@@ -58,7 +58,6 @@ impl LeasedBytes {
     }
 
     /// The lease.
-    #[must_use]
     pub fn held(&self) -> &Lease {
         &self.lease
     }
@@ -80,7 +79,6 @@ impl LeasedBytes {
     }
 
     /// Both, apart.
-    #[must_use]
     pub fn into_parts(self) -> (Bytes, Lease) {
         (self.bytes, self.lease)
     }
