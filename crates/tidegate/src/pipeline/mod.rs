@@ -59,6 +59,10 @@ mod source;
 mod stage;
 mod worker;
 
+#[cfg(test)]
+#[cfg(tidegate_loom)]
+mod loom_tests;
+
 pub use accounts::SATURATION;
 pub use batch::Batch;
 pub use build::Pipeline;
