@@ -1,5 +1,5 @@
-//! Every interleaving of a few threads that want room, give room back, take from a line or go away meanwhile: nobody waits for ever,
-//! and nothing stays held.
+//! Every interleaving of a few threads that want room, give room back, take from a line or go away meanwhile: nobody
+//! waits for ever, and nothing stays held.
 
 use std::future::Future;
 use std::pin::pin;
