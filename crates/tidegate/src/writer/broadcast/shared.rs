@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 /// An item, shared by all who took it. There is one payload, and one charge for it, until the last of them is dropped.
 pub struct Shared<T>(Arc<T>);
 
@@ -24,6 +26,19 @@ impl<T> Deref for Shared<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+/// Its bytes, without a copy: a [`Writer`](crate::writer::Writer) that has them keeps the item until they are out.
+impl<T: AsRef<[u8]> + Send + Sync + 'static> From<Shared<T>> for Bytes {
+    fn from(shared: Shared<T>) -> Self {
+        struct Owner<T>(Shared<T>);
+        impl<T: AsRef<[u8]>> AsRef<[u8]> for Owner<T> {
+            fn as_ref(&self) -> &[u8] {
+                T::as_ref(&self.0)
+            }
+        }
+        Self::from_owner(Owner(shared))
     }
 }
 

@@ -232,6 +232,16 @@ async fn there_is_one_payload_and_it_goes_with_the_last_who_has_it() {
     assert_eq!((count.load(Relaxed), audience.snapshot().items), (0, 0));
 }
 
+#[tokio::test]
+async fn an_item_becomes_bytes_without_a_copy() {
+    let mut broadcast = Broadcast::new("test");
+    let mut subscriber = broadcast.audience().subscribe(Terms::new(Policy::Disconnect)).unwrap();
+    broadcast.publish("x".repeat(5000)).await.unwrap();
+    let Ok(Some(Event::Item(item))) = subscriber.recv().await else { panic!("an item") };
+    let bytes = bytes::Bytes::from(item.clone());
+    assert_eq!((bytes.as_ptr(), bytes.len()), (item.as_ptr(), 5000));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn under_stress_everybody_hears_everything_or_how_much_not() {
     let mut broadcast = Broadcast::new("test");
