@@ -15,6 +15,7 @@ pages! {
     FiftyConnections = "docs/guide/fifty-connections.md",
     Luggage = "docs/guide/luggage.md",
     OnceMore = "docs/guide/once-more.md",
+    Pipelines = "docs/guide/pipelines.md",
     Semaphore = "docs/guide/semaphore.md",
     Threads = "docs/guide/threads.md",
     TryAgainLater = "docs/guide/try-again-later.md",

@@ -70,5 +70,5 @@ pub use tidegate_control::limit::{Explanation, LimitAlgorithm};
 pub use tidegate_control::queue::Criticality;
 pub use tidegate_control::sample::{Outcome, Sample, View};
 
-#[cfg(all(doctest, unix, feature = "gate"))]
+#[cfg(all(doctest, unix, feature = "gate", feature = "stream"))]
 mod guide;

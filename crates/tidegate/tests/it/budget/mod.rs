@@ -1,1 +1,7 @@
 //! `tidegate::budget` through its public API.
+
+mod fair;
+mod lease;
+mod model;
+mod stress;
+mod wait;
