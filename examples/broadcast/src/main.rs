@@ -54,7 +54,7 @@ const LISTENERS: [Listens; 7] = [
         policy: Policy::Wait { patience: Duration::from_millis(100), then: Late::Disconnect },
         busy: Duration::from_millis(400),
     },
-    Listens { name: "does not read", policy: Policy::DropOldest, busy: Duration::from_secs(3600) },
+    Listens { name: "does not read", policy: Policy::DropOldest, busy: Duration::MAX },
 ];
 
 /// What a listener saw, and what is known of it here.
@@ -97,9 +97,14 @@ async fn bring(
 /// The other end: reads, and is busy with each quote. How many it heard, how many it was told it missed, and how it ended.
 async fn listen(io: DuplexStream, busy: Duration) -> (u64, u64, &'static str) {
     let (mut lines, mut heard, mut told) = (LineReader::new(io), 0, 0);
-    if busy > STALL {
-        sleep(STALL * 4).await;
-    }
+    // One that does not read looks in the end what there was.
+    let busy = match busy > STALL {
+        true => {
+            sleep(STALL * 3).await;
+            Duration::ZERO
+        }
+        false => busy,
+    };
     loop {
         match lines.read_line(200).await {
             Ok(Some(line)) => match line.as_str().unwrap_or_default().strip_prefix("MISSED ") {

@@ -80,17 +80,17 @@ async fn compare() -> Result<(), Failure> {
         measure::STOP >> 20
     );
     println!(
-        "{:<28} | {:>9} | {:>9} | {:>9} | {:>10} | clients blocked",
-        "server", "RSS before", "RSS after", "it holds", "it took"
+        "{:<26} | {:>10} | {:>10} | {:>10} | {:>10} | clients blocked",
+        "server", "RSS before", "RSS after", "it buffers", "it took"
     );
     for server in measure::servers()? {
         let Some(row) = measure::flood(&server, CLIENTS, FLOOD).await? else {
-            println!("{:<28} | (no python3 here)", server.name);
+            println!("{:<26} | (no python3 here)", server.name);
             continue;
         };
         let held = row.held.map_or("?".to_owned(), mib);
         println!(
-            "{:<28} | {:>10} | {:>9} | {:>9} | {:>10} | {} of {CLIENTS}{}",
+            "{:<26} | {:>10} | {:>10} | {:>10} | {:>10} | {} of {CLIENTS}{}",
             server.name,
             mib(row.before),
             mib(row.after),
@@ -104,5 +104,8 @@ async fn compare() -> Result<(), Failure> {
 }
 
 fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+    match bytes {
+        0..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+    }
 }

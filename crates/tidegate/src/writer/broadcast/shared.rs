@@ -6,12 +6,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::budget::Lease;
+
 /// An item, shared by all who took it. There is one payload, and one charge for it, until the last of them is dropped.
-pub struct Shared<T>(Arc<T>);
+pub struct Shared<T>(Arc<Payload<T>>);
+
+struct Payload<T> {
+    item: T,
+    /// Given back with it.
+    _charge: Option<Lease>,
+}
 
 impl<T> Shared<T> {
-    pub(super) fn new(item: T) -> Self {
-        Self(Arc::new(item))
+    pub(super) fn new(item: T, charge: Option<Lease>) -> Self {
+        Self(Arc::new(Payload { item, _charge: charge }))
     }
 }
 
@@ -25,7 +33,7 @@ impl<T> Deref for Shared<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.0.item
     }
 }
 
@@ -44,6 +52,6 @@ impl<T: AsRef<[u8]> + Send + Sync + 'static> From<Shared<T>> for Bytes {
 
 impl<T: fmt::Debug> fmt::Debug for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.0.item.fmt(f)
     }
 }
