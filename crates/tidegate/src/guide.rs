@@ -1,8 +1,9 @@
 //! The README's examples and those of `docs/guide` are compiled and run with the documentation tests.
 
 macro_rules! pages {
-    ($($name:ident = $path:literal),* $(,)?) => {
+    ($($(#[$only:meta])* $name:ident = $path:literal),* $(,)?) => {
         $(
+            $(#[$only])*
             #[doc = include_str!(concat!("../../../", $path))]
             struct $name;
         )*
@@ -13,6 +14,7 @@ pages! {
     Readme = "README.md",
     AskFirst = "docs/guide/ask-first.md",
     FiftyConnections = "docs/guide/fifty-connections.md",
+    #[cfg(feature = "stream")]
     Luggage = "docs/guide/luggage.md",
     OnceMore = "docs/guide/once-more.md",
     Pipelines = "docs/guide/pipelines.md",

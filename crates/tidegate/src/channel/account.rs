@@ -7,6 +7,9 @@ use super::ledger::{Ledger, Need};
 
 /// A channel seen by what is leased from it.
 pub(super) trait Account: Send + Sync {
+    /// The channel's number: of two, the lower one is locked first.
+    fn number(&self) -> u64;
+
     /// Something with the credit, under the channel's lock.
     fn with(&self, job: &mut dyn FnMut(&mut Ledger));
 
@@ -55,7 +58,7 @@ impl Charge {
     /// Moves what is held to `to`, on the account `tag`, if there is room: it is charged in the one or in the other, never in
     /// both and never in neither, for both locks are held. True if it was moved.
     pub(super) fn transfer(&mut self, to: Arc<dyn Account>, tag: u32) -> bool {
-        if same(&self.account, &to) {
+        if self.account.number() == to.number() {
             return true;
         }
         let mut wakes = crate::wakes::Wakes::default();
@@ -66,13 +69,14 @@ impl Charge {
             let age = from.age(since);
             let since = to.ago(age);
             if to.adopt(Need { tag, ..need }, items, since) {
-                from.release(need, items, self.since, &mut wakes);
+                from.release(need, items, self.since);
+                from.grant(&mut wakes);
                 self.since = since;
                 moved = true;
             }
         };
         // One order for all, so that two that are moved towards each other do not wait for each other.
-        if address(&self.account) < address(&to) {
+        if self.account.number() < to.number() {
             self.account.with(&mut |from| to.with(&mut |to| change(from, to)));
         } else {
             to.with(&mut |to| self.account.with(&mut |from| change(from, to)));
@@ -85,14 +89,6 @@ impl Charge {
         wakes.run();
         moved
     }
-}
-
-fn address(account: &Arc<dyn Account>) -> *const () {
-    Arc::as_ptr(account).cast()
-}
-
-fn same(one: &Arc<dyn Account>, other: &Arc<dyn Account>) -> bool {
-    std::ptr::eq(address(one), address(other))
 }
 
 impl Drop for Charge {

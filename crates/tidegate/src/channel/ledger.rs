@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::readiness::WaitEstimate;
 use crate::wakes::Wakes;
 
+use super::outlet::Returns;
 use super::pace::Pace;
 use super::seats::{Seat, Seats};
 use super::span::Span;
@@ -25,11 +26,13 @@ pub(super) struct Amount {
 }
 
 impl Amount {
+    #[inline]
     pub(super) fn add(&mut self, bytes: u64, items: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
         self.items += items;
     }
 
+    #[inline]
     pub(super) fn take(&mut self, bytes: u64, items: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
         self.items = self.items.saturating_sub(items);
@@ -66,6 +69,8 @@ pub(super) struct Ledger {
     line: ClassQueue<u32>,
     seats: Seats,
     pub(super) door: Door,
+    /// Did the receiver find nothing when it last looked?
+    starved: bool,
     pub(super) tags: Tags,
     pub(super) pace: Pace,
     pub(super) tally: Tally,
@@ -84,6 +89,7 @@ impl Ledger {
             line: ClassQueue::new(max_waiters),
             seats: Seats::default(),
             door: Door::Open,
+            starved: true,
             tags: Tags::new(),
             pace: Pace::new(clock.now()),
             tally: Tally::default(),
@@ -92,6 +98,7 @@ impl Ledger {
     }
 
     /// Is there room for a newcomer: nobody waits, and it fits?
+    #[inline]
     pub(super) fn fits(&self, bytes: u64) -> bool {
         self.line.is_empty()
             && self.charged.items < self.max_items
@@ -142,6 +149,10 @@ impl Ledger {
         Amount { bytes: self.line.waiting_weight(), items: self.line.len() }
     }
 
+    pub(super) fn somebody_waits(&self) -> bool {
+        !self.line.is_empty()
+    }
+
     pub(super) fn line_is_full(&self) -> bool {
         self.line.len() >= self.line.capacity()
     }
@@ -152,11 +163,11 @@ impl Ledger {
     }
 
     /// Charges one item that is put into the queue; the time at which it was.
+    #[inline]
     pub(super) fn admit(&mut self, need: Need) -> u64 {
-        let now = if self.is_busy() { self.pace.about(&self.clock) } else { self.pace.busy(&self.clock) };
+        let now = self.queue_one(need.bytes);
         self.charged.add(need.bytes, 1);
         self.tags.charge(need.tag, need.bytes, 1, now);
-        self.queue_one(need.bytes);
         now
     }
 
@@ -171,33 +182,65 @@ impl Ledger {
 
     /// What was reserved is in the queue now.
     pub(super) fn enter(&mut self, bytes: u64) {
-        if !self.is_busy() {
-            self.pace.busy(&self.clock);
-        }
         self.reserved.take(bytes, 1);
         self.queue_one(bytes);
     }
 
-    fn queue_one(&mut self, bytes: u64) {
+    #[inline]
+    fn queue_one(&mut self, bytes: u64) -> u64 {
         self.queued.add(bytes, 1);
-        self.pace.incoming.count(bytes);
         self.tally.accepted += 1;
+        self.pace.came(bytes);
+        if std::mem::take(&mut self.starved) {
+            self.pace.busy(&self.clock)
+        } else {
+            self.pace.about(&self.clock)
+        }
     }
 
-    /// What was queued is in the receiver's hands now.
-    pub(super) fn leave(&mut self, bytes: u64) {
-        self.queued.take(bytes, 1);
-        self.tally.delivered += 1;
+    /// The receiver found nothing. Unless something is still in hand, the time from now on is no measure of its pace.
+    pub(super) fn starve(&mut self) {
+        if !std::mem::replace(&mut self.starved, true) && !self.is_busy() {
+            self.pace.rest(&self.clock);
+        }
     }
 
-    /// What was leased is free again.
-    pub(super) fn release(&mut self, need: Need, items: usize, since: u64, wakes: &mut Wakes) {
+    /// What the receiver took and freed meanwhile. Nobody waits for the credit in it: while somebody does, none is noted.
+    pub(super) fn fold(&mut self, returns: &mut Returns) {
+        let taken = std::mem::take(&mut returns.taken);
+        self.queued.take(taken.bytes, taken.items);
+        self.tally.delivered += taken.items as u64;
+        let freed = std::mem::take(&mut returns.freed);
+        if freed != Amount::default() {
+            self.charged.take(freed.bytes, freed.items);
+            self.pace.went(freed.bytes, freed.items);
+            for (tag, sum) in returns.sums.iter_mut().enumerate() {
+                self.tags.release_sum(tag, std::mem::take(sum));
+            }
+        }
+        self.pace.about(&self.clock);
+        if self.line.is_empty() {
+            self.resize();
+        }
+    }
+
+    /// What was leased is free again. [`grant`](Self::grant) has to follow.
+    pub(super) fn release(&mut self, need: Need, items: usize, since: u64) {
         self.charged.take(need.bytes, items);
         self.tags.release(need.tag, need.bytes, items, since);
-        let idle = !self.is_busy();
-        self.pace.released(&self.clock, need.bytes, items as u64, idle);
+        self.pace.went(need.bytes, items);
+        if self.starved && !self.is_busy() {
+            self.pace.rest(&self.clock);
+        } else {
+            self.pace.about(&self.clock);
+        }
         self.resize();
-        self.grant(wakes);
+    }
+
+    /// Is a release news to somebody: to those that wait, to the measure of the pace, which has to know when the last one was,
+    /// or to a capacity that follows the pace?
+    pub(super) fn wants_attention(&self) -> bool {
+        !self.line.is_empty() || self.starved && self.is_busy() || self.span.is_some()
     }
 
     /// What was queued is free again, without having been received.
@@ -205,9 +248,6 @@ impl Ledger {
         self.queued.take(need.bytes, 1);
         self.charged.take(need.bytes, 1);
         self.tags.release(need.tag, need.bytes, 1, since);
-        if !self.is_busy() {
-            self.pace.rest(&self.clock);
-        }
     }
 
     /// What was reserved, or a part of it, is free again.
@@ -225,7 +265,7 @@ impl Ledger {
             && self.max_items.saturating_sub(self.charged.items) >= items
             && self.charged.bytes.checked_add(need.bytes).is_some_and(|sum| sum <= self.capacity);
         if room {
-            if !self.is_busy() {
+            if self.starved && !self.is_busy() {
                 self.pace.busy(&self.clock);
             }
             self.charged.add(need.bytes, items);
@@ -234,11 +274,12 @@ impl Ledger {
         room
     }
 
-    /// Joins the line; the seat. `None` if it is full. [`grant`](Self::grant) has to follow: a small one may pass.
+    /// Joins the line; the seat. `None` if it is full. What was freed has to be folded in before, and [`grant`](Self::grant) to
+    /// follow: a small one may pass.
     pub(super) fn join(&mut self, need: Need) -> Option<u32> {
-        let now = self.pace.now(&self.clock);
+        let since = self.pace.about(&self.clock);
         let value = self.seats.next();
-        let entry = Entry { value, class: Criticality::default(), weight: need.bytes, since: now };
+        let entry = Entry { value, class: Criticality::default(), weight: need.bytes, since };
         let pushed = self.line.push(entry).ok()?;
         Some(self.seats.take(Seat::Waiting { place: pushed.place, need, waker: None }))
     }
@@ -246,7 +287,13 @@ impl Ledger {
     /// Hands what is free to whoever is next: the head of the line, or one that may pass it.
     pub(super) fn grant(&mut self, wakes: &mut Wakes) {
         while !self.line.is_empty() && self.door == Door::Open && self.charged.items < self.max_items {
-            let room = if self.charged.bytes == 0 { u64::MAX } else { self.free() };
+            let room = match self.charged.bytes {
+                // Also one that is larger than all may enter, alone.
+                0 => u64::MAX,
+                // Beside such a one there is no room even for nothing.
+                charged if charged > self.capacity => return,
+                charged => self.capacity - charged,
+            };
             let Some(entry) = self.line.pop(room) else { return };
             let Some(Seat::Waiting { need, .. }) = self.seats.get_mut(entry.value) else { continue };
             let need = *need;

@@ -8,7 +8,7 @@
 //! | `sent` | [`Sent`], [`Full`], [`Closed`]: what became of an item |
 //! | `receiver`, `leased`, `account` | [`Receiver`], [`Leased`], [`Charge`]: what is in hand, and its bytes |
 //! | `occupancy`, `tally` | [`Occupancy`], [`Borrower`], [`Tally`]: what can be asked |
-//! | `shared` | the queue and its credit, behind one lock |
+//! | `shared`, `outlet` | the queue and its credit, behind a lock for each side |
 //! | `ledger`, `seats`, `tags`, `pace`, `span` | the credit: who has it, who is next, how long it takes |
 //!
 //! An item is charged its [weight](Weigh) from the moment at which room for it was [reserved](Sender::reserve) until the
@@ -20,6 +20,7 @@ mod config;
 mod leased;
 mod ledger;
 mod occupancy;
+mod outlet;
 mod pace;
 mod permit;
 mod receiver;
@@ -33,6 +34,9 @@ mod tags;
 mod tally;
 mod turn;
 mod weigh;
+
+#[cfg(all(test, tidegate_loom))]
+mod loom_tests;
 
 pub use account::Charge;
 pub use config::{Config, Overflow, Oversize};

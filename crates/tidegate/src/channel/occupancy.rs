@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::readiness::WaitEstimate;
 
-use super::shared::Core;
+use super::shared::Shared;
 use super::tally::Tally;
 
 /// Borrowers listed: the heaviest.
@@ -61,20 +61,24 @@ pub struct Borrower {
     pub items: usize,
     /// Bytes charged.
     pub bytes: u64,
-    /// How long ago those bytes were charged, on the average: exact to what one look at the clock in up to sixteen events
-    /// allows, half a millisecond at a steady pace.
+    /// How long ago those bytes were charged, on the average. Of items that come in quick succession, up to eight share one
+    /// look at the clock.
     pub age: Duration,
 }
 
 impl Occupancy {
-    pub(super) fn of<T>(core: &mut Core<T>) -> Self {
+    pub(super) fn of<T>(shared: &Shared<T>) -> Self {
+        let mut core = shared.lock();
+        let outlet = shared.fold(&mut core);
         let now = {
             let clock = core.ledger.clock;
             core.ledger.pace.now(&clock)
         };
-        let oldest = core.queue.front().map(|queued| now.saturating_sub(queued.since));
+        let front = outlet.queue.front().or(core.queue.front());
+        let oldest = front.map(|queued| now.saturating_sub(queued.since));
         let ledger = &core.ledger;
         let (leased, waiting) = (ledger.leased(), ledger.waiting());
+        let (in_rate, out_rate) = ledger.pace.throughput();
         let borrowers = ledger.tags.heaviest(BORROWERS, now).into_iter().map(|held| {
             let age = held.burden.checked_div(u128::from(held.bytes)).unwrap_or_default();
             let age = Duration::from_nanos(u64::try_from(age).unwrap_or(u64::MAX));
@@ -92,8 +96,8 @@ impl Occupancy {
             waiters: waiting.items,
             waiting_bytes: waiting.bytes,
             oldest_age: oldest.map(Duration::from_nanos),
-            in_rate: ledger.pace.incoming.rate(),
-            out_rate: ledger.pace.outgoing.rate(),
+            in_rate,
+            out_rate,
             est_wait: ledger.delay(),
             tally: ledger.tally,
             borrowers: borrowers.collect(),

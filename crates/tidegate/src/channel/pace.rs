@@ -7,10 +7,12 @@ use tidegate_control::wait::{DrainRate, Prediction, Throughput};
 use crate::clock::Clock;
 use crate::readiness::WaitEstimate;
 
-/// Events that may share one look at the clock: a sixteenth of its cost is small beside a send, and a pace that drops
-/// suddenly is misjudged for sixteen events at most.
-const MOST_SHARED: u32 = 16;
-/// … but only while so many follow each other within half a millisecond.
+/// Events that share one look at the clock while they come in quick succession: an eighth of its cost is small beside a send,
+/// and when the pace drops suddenly seven of them, at most, are told the time before.
+const SHARED: u32 = 8;
+/// Quick succession: so many looks, one after the other, …
+const STREAK: u32 = 8;
+/// … each so soon after the one before.
 const CLOSE_NANOS: u64 = 500_000;
 
 #[derive(Debug)]
@@ -19,9 +21,14 @@ pub(super) struct Pace {
     at: u64,
     /// Events that still take its word for it.
     left: u32,
-    shared: u32,
-    pub(super) incoming: Throughput,
-    pub(super) outgoing: Throughput,
+    /// Looks, up to the last, that were close to the one before.
+    streak: u32,
+    /// Bytes that came since then, bytes and items that were released.
+    came: u64,
+    went: u64,
+    gone: u64,
+    incoming: Throughput,
+    outgoing: Throughput,
     /// Bytes released per second of the time in which there was something to do.
     service: DrainRate,
 }
@@ -31,7 +38,10 @@ impl Pace {
         Self {
             at: now,
             left: 0,
-            shared: 1,
+            streak: 0,
+            came: 0,
+            went: 0,
+            gone: 0,
             incoming: Throughput::starting(now),
             outgoing: Throughput::starting(now),
             service: DrainRate::default(),
@@ -39,25 +49,31 @@ impl Pace {
     }
 
     /// About now: to half a millisecond while the pace is steady.
+    #[inline]
     pub(super) fn about(&mut self, clock: &Clock) -> u64 {
-        match self.left.checked_sub(1) {
-            Some(left) => {
-                self.left = left;
-                self.at
-            }
-            None => self.now(clock),
+        if self.left > 0 {
+            self.left -= 1;
+            return self.at;
         }
+        self.now(clock)
     }
 
-    /// Now.
+    /// Now. What happened since the last look enters the means.
+    #[inline(never)]
     pub(super) fn now(&mut self, clock: &Clock) -> u64 {
         let now = clock.now();
         let close = now.saturating_sub(self.at) < CLOSE_NANOS;
-        self.shared = if close { (self.shared * 2).min(MOST_SHARED) } else { 1 };
-        self.left = self.shared - 1;
+        self.streak = if close { (self.streak + 1).min(STREAK) } else { 0 };
+        self.left = if self.streak == STREAK { SHARED - 1 } else { 0 };
         self.at = now;
+        self.incoming.count(std::mem::take(&mut self.came));
         self.incoming.advance(now);
+        let went = std::mem::take(&mut self.went);
+        self.outgoing.count(went);
         self.outgoing.advance(now);
+        if self.gone > 0 {
+            self.service.taken(now, went, std::mem::take(&mut self.gone));
+        }
         now
     }
 
@@ -68,20 +84,27 @@ impl Pace {
         now
     }
 
-    /// `bytes` were released; with the `last` of them there is nothing to do any more.
-    pub(super) fn released(&mut self, clock: &Clock, bytes: u64, items: u64, last: bool) {
-        self.outgoing.count(bytes);
-        let now = if last { self.now(clock) } else { self.about(clock) };
-        self.service.taken(now, bytes, items);
-        if last {
-            self.service.rest(now);
-        }
-    }
-
-    /// There is nothing to do from now on, although nothing was released: it was displaced.
+    /// There is nothing to do from now on.
     pub(super) fn rest(&mut self, clock: &Clock) {
         let now = self.now(clock);
         self.service.rest(now);
+    }
+
+    /// `bytes` came in.
+    #[inline]
+    pub(super) fn came(&mut self, bytes: u64) {
+        self.came = self.came.saturating_add(bytes);
+    }
+
+    /// `bytes` were released.
+    pub(super) fn went(&mut self, bytes: u64, items: usize) {
+        self.went = self.went.saturating_add(bytes);
+        self.gone += items as u64;
+    }
+
+    /// Bytes that come in and go out per second.
+    pub(super) fn throughput(&self) -> (f64, f64) {
+        (self.incoming.rate(), self.outgoing.rate())
     }
 
     /// Windows in which the pace was measured.

@@ -122,13 +122,13 @@ impl<'s, T> Reserve<'s, T> {
         if shared.is_oversize(bytes) {
             return Poll::Ready(Err(ReserveError::Full(core.full((), bytes, Why::Oversize))));
         }
-        if core.ledger.fits(bytes) || core.ledger.fits_alone() {
+        if core.ledger.fits(bytes) || self.sender.fits_after_all(&mut core, bytes) {
             let since = core.ledger.reserve(self.need);
             drop(core);
             return Poll::Ready(Ok(self.permit(since)));
         }
         let mut wakes = Wakes::default();
-        let Some(turn) = Turn::join(&mut core, self.need, &mut wakes) else {
+        let Some(turn) = Turn::join(self.sender, &mut core, self.need, &mut wakes) else {
             return Poll::Ready(Err(ReserveError::Full(core.full((), bytes, Why::LineFull))));
         };
         let polled = self.go_on(turn, core, cx);

@@ -9,13 +9,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::task::coop;
 
+use crate::sync::MutexGuard;
 use crate::wakes::Wakes;
 
 use super::account::{Account, Charge};
 use super::leased::Leased;
 use super::ledger::Door;
 use super::occupancy::Occupancy;
-use super::shared::{Queued, Shared};
+use super::shared::{Core, Queued, Shared};
 
 /// The end of a channel where items come out.
 ///
@@ -23,6 +24,8 @@ use super::shared::{Queued, Shared};
 /// ([`Tally::abandoned`](super::Tally::abandoned)). To lose nothing, [`close`](Self::close) it first and receive what is left.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
+    /// Items in the outlet when last seen: saves a look into an empty one. Policy may have displaced some since.
+    ahead: usize,
 }
 
 /// There is nothing to receive right now.
@@ -48,7 +51,7 @@ impl Error for TryRecvError {}
 
 impl<T> Receiver<T> {
     pub(super) const fn new(shared: Arc<Shared<T>>) -> Self {
-        Self { shared }
+        Self { shared, ahead: 0 }
     }
 
     /// Takes no more: those that wait have their items handed back. What is in the channel, and what comes with room that
@@ -60,7 +63,7 @@ impl<T> Receiver<T> {
     /// How full the channel is, how fast it moves, and what became of the items.
     #[must_use]
     pub fn snapshot(&self) -> Occupancy {
-        Occupancy::of(&mut self.shared.lock())
+        Occupancy::of(&self.shared)
     }
 
     /// Closes the door; what is left behind if the receiver goes.
@@ -70,7 +73,9 @@ impl<T> Receiver<T> {
         let mut core = self.shared.lock();
         core.ledger.close(door, &mut wakes);
         if door == Door::Gone {
-            left.extend(core.queue.drain(..));
+            let mut outlet = self.shared.fold(&mut core);
+            left.extend(outlet.queue.drain(..).chain(core.queue.drain(..)));
+            drop(outlet);
             for queued in &left {
                 core.ledger.displace(queued.need, queued.since);
             }
@@ -82,6 +87,28 @@ impl<T> Receiver<T> {
         drop((retired, parked));
         wakes.run();
         left
+    }
+
+    /// The next item, or the lock under which there was none.
+    fn next<'s>(shared: &'s Shared<T>, ahead: &mut usize) -> Result<Queued<T>, MutexGuard<'s, Core<T>>> {
+        if *ahead > 0 {
+            if let Some(queued) = shared.lock_outlet().next() {
+                *ahead -= 1;
+                return Ok(queued);
+            }
+        }
+        let mut core = shared.lock();
+        let mut outlet = shared.fold(&mut core);
+        std::mem::swap(&mut core.queue, &mut outlet.queue);
+        if let Some(queued) = outlet.next() {
+            *ahead = outlet.queue.len();
+            return Ok(queued);
+        }
+        *ahead = 0;
+        core.ledger.starve();
+        shared.attend(&core, &mut outlet);
+        drop(outlet);
+        Err(core)
     }
 }
 
@@ -100,28 +127,23 @@ impl<T: Send + 'static> Receiver<T> {
     /// # Errors
     /// [`TryRecvError`] if there is none.
     pub fn try_recv(&mut self) -> Result<Leased<T>, TryRecvError> {
-        let mut core = self.shared.lock();
-        match core.queue.pop_front() {
-            Some(queued) => {
-                core.ledger.leave(queued.need.bytes);
-                drop(core);
-                Ok(self.lease(queued))
-            }
-            None if core.is_over() => Err(TryRecvError::Over),
-            None => Err(TryRecvError::Empty),
+        match Self::next(&self.shared, &mut self.ahead) {
+            Ok(queued) => Ok(Self::lease(&self.shared, queued)),
+            Err(core) if core.is_over() => Err(TryRecvError::Over),
+            Err(_) => Err(TryRecvError::Empty),
         }
     }
 
     /// The next item, for use in a hand-written future: see [`recv`](Self::recv). Only the last waker is called.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Leased<T>>> {
         let coop = ready!(coop::poll_proceed(cx));
-        let mut core = self.shared.lock();
-        if let Some(queued) = core.queue.pop_front() {
-            core.ledger.leave(queued.need.bytes);
-            drop(core);
-            coop.made_progress();
-            return Poll::Ready(Some(self.lease(queued)));
-        }
+        let mut core = match Self::next(&self.shared, &mut self.ahead) {
+            Ok(queued) => {
+                coop.made_progress();
+                return Poll::Ready(Some(Self::lease(&self.shared, queued)));
+            }
+            Err(core) => core,
+        };
         if core.is_over() {
             drop(core);
             coop.made_progress();
@@ -135,9 +157,9 @@ impl<T: Send + 'static> Receiver<T> {
         Poll::Pending
     }
 
-    fn lease(&self, queued: Queued<T>) -> Leased<T> {
+    fn lease(shared: &Arc<Shared<T>>, queued: Queued<T>) -> Leased<T> {
         let Queued { item, need, since } = queued;
-        let account: Arc<dyn Account> = self.shared.clone();
+        let account: Arc<dyn Account> = shared.clone();
         Leased::new(item, Charge::new(account, need, since))
     }
 }

@@ -116,7 +116,7 @@ impl<T> Sender<T> {
             return Err(ReserveError::Closed);
         }
         let oversize = self.shared.is_oversize(need.bytes);
-        if !oversize && (core.ledger.fits(need.bytes) || core.ledger.fits_alone()) {
+        if core.ledger.fits(need.bytes) || self.fits_after_all(&mut core, need.bytes) {
             let since = core.ledger.reserve(need);
             drop(core);
             return Ok(Permit::new(Arc::clone(&self.shared), need, since));
@@ -128,13 +128,15 @@ impl<T> Sender<T> {
     /// How long an item of this weight would wait for its room, at the present pace.
     #[must_use]
     pub fn room_in(&self, weight: u64) -> WaitEstimate {
-        self.shared.lock().ledger.room_in(self.shared.charge_of(weight))
+        let mut core = self.shared.lock();
+        drop(self.shared.fold(&mut core));
+        core.ledger.room_in(self.shared.charge_of(weight))
     }
 
     /// How full the channel is, how fast it moves, and what became of the items.
     #[must_use]
     pub fn snapshot(&self) -> Occupancy {
-        Occupancy::of(&mut self.shared.lock())
+        Occupancy::of(&self.shared)
     }
 
     /// Is the receiver gone, or does it take no more?
@@ -176,7 +178,8 @@ impl<T> Sender<T> {
     #[inline]
     pub(super) fn try_put(&self, item: T, need: u64) -> Result<(), Unfit<'_, T>> {
         let mut core = self.shared.lock();
-        if core.ledger.door != Door::Open || !core.ledger.fits(need) {
+        if core.ledger.door != Door::Open || !core.ledger.fits(need) && !self.fits_after_all(&mut core, need)
+        {
             return Err((core, item));
         }
         let receiver = core.put(item, Need { bytes: need, tag: self.tag });
@@ -185,6 +188,13 @@ impl<T> Sender<T> {
             receiver.wake();
         }
         Ok(())
+    }
+
+    /// Is there room, with what has become free meanwhile?
+    #[cold]
+    pub(super) fn fits_after_all(&self, core: &mut Core<T>, need: u64) -> bool {
+        drop(self.shared.fold(core));
+        core.ledger.fits(need) || core.ledger.fits_alone() && !self.shared.is_oversize(need)
     }
 
     /// There is no room, and nobody is to wait: what policy says. `rerouted`: the item comes from another channel, which wants to
@@ -206,31 +216,31 @@ impl<T> Sender<T> {
         }
         let mut wakes = Wakes::default();
         let tagged = Need { bytes: need, tag: self.tag };
-        let sent = if core.ledger.fits_alone() {
-            wakes.extend(core.put(item, tagged));
-            Sent::Accepted
-        } else {
-            match &core.overflow {
-                Policy::DropNewest if !rerouted => {
-                    core.ledger.tally.displaced_newest += 1;
-                    Sent::Displaced(vec![item])
-                }
-                Policy::DropOldest => match core.displace(need) {
+        let sent = match &core.overflow {
+            Policy::DropNewest if !rerouted => {
+                core.ledger.tally.displaced_newest += 1;
+                Sent::Displaced(vec![item])
+            }
+            Policy::DropOldest => {
+                let mut outlet = self.shared.fold(&mut core);
+                let displaced = core.displace(&mut outlet, need);
+                drop(outlet);
+                match displaced {
                     Some(displaced) => {
                         wakes.extend(core.put(item, tagged));
                         core.ledger.grant(&mut wakes);
                         Sent::Displaced(displaced.into_iter().map(|queued| queued.item).collect())
                     }
                     None => Sent::Refused(core.refuse(item, need, Why::NoRoom)),
-                },
-                Policy::Reroute(to) => {
-                    let to = Arc::clone(to);
-                    drop(core);
-                    return self.reroute(&to, item, need);
                 }
-                Policy::Wait | Policy::Refuse | Policy::DropNewest => {
-                    Sent::Refused(core.refuse(item, need, Why::NoRoom))
-                }
+            }
+            Policy::Reroute(to) => {
+                let to = Arc::clone(to);
+                drop(core);
+                return self.reroute(&to, item, need);
+            }
+            Policy::Wait | Policy::Refuse | Policy::DropNewest => {
+                Sent::Refused(core.refuse(item, need, Why::NoRoom))
             }
         };
         drop(core);
@@ -275,7 +285,8 @@ impl<T> AskReady for Sender<T> {
     /// What would happen to an item of as many bytes as the demand has units.
     fn readiness_for(&self, demand: &Demand) -> Readiness {
         let need = self.shared.charge_of(demand.weight);
-        let core = self.shared.lock();
+        let mut core = self.shared.lock();
+        drop(self.shared.fold(&mut core));
         let ledger = &core.ledger;
         if ledger.door != Door::Open {
             return Readiness::Draining { retry_after: None };

@@ -71,7 +71,6 @@ impl<'s, T> Sending<'s, T> {
         let ledger = &core.ledger;
         let waits = matches!(core.overflow, Policy::Wait)
             && ledger.door == Door::Open
-            && !ledger.fits_alone()
             && !self.sender.shared().is_oversize(self.need);
         if !waits {
             return Poll::Ready(self.sender.overflow(core, item, self.need, false));
@@ -81,7 +80,7 @@ impl<'s, T> Sending<'s, T> {
         }
         let mut wakes = Wakes::default();
         let need = Need { bytes: self.need, tag: self.sender.tag() };
-        let Some(turn) = Turn::join(&mut core, need, &mut wakes) else {
+        let Some(turn) = Turn::join(self.sender, &mut core, need, &mut wakes) else {
             return Poll::Ready(Ok(Sent::Refused(core.refuse(item, self.need, Why::LineFull))));
         };
         let polled = self.go_on(turn, core, item, cx);

@@ -1,10 +1,12 @@
-//! What both ends share: the queue and its credit, behind one lock.
+//! What both ends share: the queue and its credit behind one lock, and the [outlet](super::outlet) behind another.
 //!
-//! The lock is held for a push or a pop and some additions. Items, wakers and senders are dropped, and wakers called, when
-//! it is free.
+//! A lock is held for a push or a pop and some additions. Items, wakers and senders are dropped, and wakers called, when
+//! both are free.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::Waker;
 
 use crate::clock::Clock;
@@ -14,6 +16,7 @@ use crate::wakes::Wakes;
 use super::account::Account;
 use super::config::{Config, Overflow, Oversize};
 use super::ledger::{Amount, Door, Ledger, Need};
+use super::outlet::Outlet;
 use super::sender::Sender;
 use super::sent::{Full, Why};
 use super::span::Span;
@@ -58,8 +61,16 @@ impl<T> From<Overflow<T>> for Policy<T> {
     }
 }
 
+/// Numbers given to channels.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
 pub(super) struct Shared<T> {
+    number: u64,
     core: Mutex<Core<T>>,
+    outlet: Mutex<Outlet<T>>,
+    /// What [`Returns::attention`](super::outlet::Returns) was: saves a release the way to the outlet when it has to go to the
+    /// ledger anyway. Only a hint.
+    attention: AtomicBool,
     pub(super) weigh: fn(&T) -> u64,
     pub(super) per_item: u64,
     pub(super) max_items: usize,
@@ -84,7 +95,7 @@ impl<T> Core<T> {
         self.parked.take()
     }
 
-    /// Will nothing come any more?
+    /// Will nothing come any more? The outlet is empty.
     pub(super) fn is_over(&self) -> bool {
         let nobody = self.senders == 0 || self.ledger.door != Door::Open;
         nobody && self.queue.is_empty() && self.ledger.reserved.items == 0
@@ -104,15 +115,15 @@ impl<T> Core<T> {
     }
 
     /// Pops the oldest queued items until `need` fits; `None`, and nothing is popped, if that does not help.
-    pub(super) fn displace(&mut self, need: u64) -> Option<Vec<Queued<T>>> {
-        let newcomer_first = self.ledger.waiting().items == 0;
+    pub(super) fn displace(&mut self, outlet: &mut Outlet<T>, need: u64) -> Option<Vec<Queued<T>>> {
+        let newcomer_first = !self.ledger.somebody_waits();
         let (mut bytes, mut places) = match newcomer_first {
             true => (self.ledger.free(), self.ledger.free_items()),
             // What is free belongs to those that wait.
             false => (0, 0),
         };
         let mut leaving = 0;
-        for queued in &self.queue {
+        for queued in outlet.queue.iter().chain(&self.queue) {
             if bytes >= need && places > 0 {
                 break;
             }
@@ -120,12 +131,15 @@ impl<T> Core<T> {
             places += 1;
             leaving += 1;
         }
-        let alone =
-            newcomer_first && leaving == self.queue.len() && self.ledger.charged() == self.ledger.queued;
+        let alone = newcomer_first
+            && leaving == outlet.queue.len() + self.queue.len()
+            && self.ledger.charged() == self.ledger.queued;
         if !(bytes >= need && places > 0 || alone) {
             return None;
         }
-        let displaced: Vec<_> = self.queue.drain(..leaving).collect();
+        let there = leaving.min(outlet.queue.len());
+        let displaced: Vec<_> =
+            outlet.queue.drain(..there).chain(self.queue.drain(..leaving - there)).collect();
         for queued in &displaced {
             self.ledger.displace(queued.need, queued.since);
         }
@@ -151,6 +165,8 @@ impl<T> Shared<T> {
         let max = Amount { bytes: config.max_bytes, items: config.max_items };
         let least = config.min_bytes.unwrap_or(config.max_bytes / 16).max(1);
         let span = config.target_delay.map(|delay| Span::new(delay, least, config.max_bytes));
+        let mut outlet = Outlet::new();
+        outlet.returns.attention = span.is_some();
         let core = Core {
             ledger: Ledger::new(max, config.max_waiters, span, clock),
             queue: VecDeque::new(),
@@ -159,7 +175,10 @@ impl<T> Shared<T> {
             overflow: config.overflow.into(),
         };
         Arc::new(Self {
+            number: NUMBERS.fetch_add(1, Relaxed),
             core: Mutex::new(core),
+            attention: AtomicBool::new(outlet.returns.attention),
+            outlet: Mutex::new(outlet),
             weigh: config.weigh,
             per_item: config.per_item,
             max_items: config.max_items,
@@ -171,6 +190,26 @@ impl<T> Shared<T> {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Core<T>> {
         lock(&self.core)
+    }
+
+    pub(super) fn lock_outlet(&self) -> MutexGuard<'_, Outlet<T>> {
+        lock(&self.outlet)
+    }
+
+    /// Brings the ledger up to date; the outlet, still locked.
+    pub(super) fn fold(&self, core: &mut Core<T>) -> MutexGuard<'_, Outlet<T>> {
+        let mut outlet = self.lock_outlet();
+        core.ledger.fold(&mut outlet.returns);
+        outlet
+    }
+
+    /// From now on releases are brought to the ledger, or noted in the outlet, as the ledger wants it.
+    pub(super) fn attend(&self, core: &Core<T>, outlet: &mut Outlet<T>) {
+        let attention = core.ledger.wants_attention();
+        if outlet.returns.attention != attention {
+            outlet.returns.attention = attention;
+            self.attention.store(attention, Relaxed);
+        }
     }
 
     /// What an item of this weight is charged.
@@ -207,14 +246,32 @@ impl<T> Shared<T> {
 }
 
 impl<T: Send> Account for Shared<T> {
+    fn number(&self) -> u64 {
+        self.number
+    }
+
     fn with(&self, job: &mut dyn FnMut(&mut Ledger)) {
-        job(&mut self.lock().ledger);
+        let mut core = self.lock();
+        let mut outlet = self.fold(&mut core);
+        job(&mut core.ledger);
+        self.attend(&core, &mut outlet);
     }
 
     fn release(&self, need: Need, items: usize, since: u64) {
+        if !self.attention.load(Relaxed) {
+            let mut outlet = self.lock_outlet();
+            if !outlet.returns.attention {
+                outlet.returns.free(need, items, since);
+                return;
+            }
+        }
         let mut wakes = Wakes::default();
         let mut core = self.lock();
-        core.ledger.release(need, items, since, &mut wakes);
+        let mut outlet = self.fold(&mut core);
+        core.ledger.release(need, items, since);
+        core.ledger.grant(&mut wakes);
+        self.attend(&core, &mut outlet);
+        drop(outlet);
         drop(core);
         wakes.run();
     }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use super::outlet::Sum;
+
 /// Tags kept at once; further ones are counted with the untagged. Tens of tenants tell who holds the bytes, and a table
 /// of them is a few kilobytes.
 const MOST_TAGS: usize = 64;
@@ -89,6 +91,7 @@ impl Tags {
         }
     }
 
+    #[inline]
     pub(super) fn charge(&mut self, tag: u32, bytes: u64, items: usize, since: u64) {
         if let Some(tag) = self.list.get_mut(tag as usize) {
             tag.items += items;
@@ -103,6 +106,15 @@ impl Tags {
             tag.items = tag.items.saturating_sub(items);
             tag.bytes = tag.bytes.wrapping_sub(bytes);
             tag.moment = tag.moment.wrapping_sub(u128::from(bytes) * u128::from(since));
+        }
+    }
+
+    /// The reverse of many [charges](Self::charge).
+    pub(super) fn release_sum(&mut self, tag: usize, sum: Sum) {
+        if let Some(tag) = self.list.get_mut(tag) {
+            tag.items = tag.items.saturating_sub(sum.freed.items);
+            tag.bytes = tag.bytes.wrapping_sub(sum.freed.bytes);
+            tag.moment = tag.moment.wrapping_sub(sum.moment);
         }
     }
 

@@ -28,10 +28,18 @@ pub(super) type Over<'s, T> = (MutexGuard<'s, Core<T>>, End);
 
 impl Turn {
     /// Joins the line; it may have passed it at once. `None` if the line is full.
-    pub(super) fn join<T>(core: &mut Core<T>, need: Need, wakes: &mut Wakes) -> Option<Self> {
-        let seat = core.ledger.join(need)?;
+    pub(super) fn join<T>(
+        sender: &Sender<T>,
+        core: &mut Core<T>,
+        need: Need,
+        wakes: &mut Wakes,
+    ) -> Option<Self> {
+        // What is freed until here is folded in, what is freed later is brought to the ledger: nothing is missed.
+        let mut outlet = sender.shared().fold(core);
+        let seat = core.ledger.join(need);
         core.ledger.grant(wakes);
-        Some(Self { seat })
+        sender.shared().attend(core, &mut outlet);
+        seat.map(|seat| Self { seat })
     }
 
     /// Is the wait over? Else the `waker` is called when it is. With the lock, under which credit that was granted can be used.

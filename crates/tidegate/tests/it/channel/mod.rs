@@ -2,7 +2,11 @@
 
 mod close;
 mod line;
+mod model;
+mod pace;
 mod policy;
+mod storm;
+mod turns;
 
 use std::future::Future;
 use std::pin::Pin;

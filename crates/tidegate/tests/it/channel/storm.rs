@@ -1,0 +1,137 @@
+//! A million sends, reservations and receptions, dropped wherever they stand: afterwards exactly the initial credit is
+//! there, every item is accounted for, and nobody was forgotten.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tidegate::channel::{Receiver, Sender};
+
+use super::{Bag, channel, exactly};
+
+const BYTES: u64 = 64;
+const TASKS: u64 = 8;
+const ROUNDS: u64 = 125_000;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// Polls a few times with a waker that nobody hears, then drops it if it is not through.
+async fn now_or_never<F: Future>(future: F, patience: u64) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..=patience {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
+}
+
+async fn churn(sender: Sender<Bag>, sent: Arc<AtomicU64>, seed: u64) {
+    let mut random = Random(seed);
+    for _ in 0..ROUNDS {
+        let weight = if random.below(50) == 0 { BYTES } else { random.below(8) };
+        let bag = (0, weight);
+        let patience = random.below(3);
+        let through = match random.below(5) {
+            0 => sender.offer(bag).unwrap().is_accepted(),
+            1 => sender.send(bag).await.unwrap().is_accepted(),
+            2 => {
+                now_or_never(sender.send(bag), patience).await.is_some_and(|sent| sent.unwrap().is_accepted())
+            }
+            3 => match now_or_never(sender.reserve(weight), patience).await {
+                Some(permit) if random.below(2) == 0 => permit.unwrap().send(bag).is_ok(),
+                _ => false,
+            },
+            _ => {
+                let mut permit = sender.reserve(weight).await.unwrap();
+                permit.shrink_to(random.below(8));
+                permit.send(bag).is_ok()
+            }
+        };
+        sent.fetch_add(u64::from(through), Ordering::Relaxed);
+    }
+}
+
+/// Receives until the end, keeps leases for a while, gives up while it waits.
+async fn consume(mut receiver: Receiver<Bag>, seed: u64) -> (Receiver<Bag>, u64) {
+    let mut random = Random(seed);
+    let mut kept = Vec::new();
+    let mut received = 0;
+    loop {
+        if random.below(4) == 0 {
+            drop(now_or_never(receiver.recv(), 0).await.flatten().inspect(|_| received += 1));
+            continue;
+        }
+        // While it sleeps it keeps nothing: somebody may need all of it.
+        if receiver.snapshot().items == 0 {
+            kept.clear();
+        }
+        let Some(mut lease) = receiver.recv().await else { return (receiver, received) };
+        received += 1;
+        if random.below(8) == 0 {
+            let part = lease.split(random.below(4));
+            tokio::spawn(async move { drop(part) });
+        }
+        kept.push(lease);
+        if kept.len() > random.below(4) as usize {
+            kept.clear();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_million_random_cancels_leave_exactly_the_credit() {
+    let (sender, receiver) = channel(exactly(BYTES).max_items(16));
+    let sent = Arc::new(AtomicU64::new(0));
+    let producers: Vec<_> = (0..TASKS)
+        .map(|task| tokio::spawn(churn(sender.clone(), Arc::clone(&sent), 0x5eed + task)))
+        .collect();
+    let consumer = tokio::spawn(consume(receiver, 0xbe1));
+    // Nobody sleeps for ever: something moves in every half minute, however busy the machine.
+    let mut before = u64::MAX;
+    while producers.iter().any(|producer| !producer.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let begin = tokio::time::Instant::now();
+        while sender.snapshot().tally.delivered == before && begin.elapsed() < Duration::from_secs(30) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if producers.iter().all(tokio::task::JoinHandle::is_finished) {
+                break;
+            }
+        }
+        let now = sender.snapshot();
+        assert!(
+            now.tally.delivered != before || producers.iter().all(tokio::task::JoinHandle::is_finished),
+            "somebody was forgotten: {now:?}"
+        );
+        before = now.tally.delivered;
+    }
+    for producer in producers {
+        producer.await.unwrap();
+    }
+    let last = sender.tagged("last");
+    drop(sender);
+    drop(last);
+    let (receiver, received) = consumer.await.unwrap();
+    while receiver.snapshot().leased_bytes > 0 {
+        tokio::task::yield_now().await; // parts that other tasks hold
+    }
+    let seen = receiver.snapshot();
+    assert_eq!((seen.free, seen.reserved_items, seen.leased_items, seen.items), (BYTES, 0, 0, 0));
+    assert_eq!((seen.waiters, seen.waiting_bytes, seen.borrowers.len()), (0, 0, 0));
+    assert_eq!(received, sent.load(Ordering::Relaxed));
+    assert_eq!((seen.tally.accepted, seen.tally.delivered), (received, received));
+    assert!(seen.tally.canceled > 0, "nothing was cancelled");
+}
