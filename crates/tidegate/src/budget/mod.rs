@@ -38,12 +38,20 @@
 //! | `wait` | [`Leasing`]: a bounded wait; `seat`: where its answer is left |
 //! | `tree` | the lock; `desk`: what it protects; `line`: who waits where; `serve`: who is next |
 //! | `snapshot` | [`Snapshot`], [`Holder`] |
+//! | `leased` | [`LeasedBytes`]; `body`: `LeasedBody` (feature `http`) |
+//! | `memory` | [`Memory`]: how much there is |
 
+#[cfg(feature = "http")]
+mod body;
 mod build;
 mod desk;
 mod full;
 mod lease;
+mod leased;
 mod line;
+#[cfg(all(test, tidegate_loom))]
+mod loom_tests;
+mod memory;
 mod node;
 mod seat;
 mod serve;
@@ -51,9 +59,13 @@ mod snapshot;
 mod tree;
 mod wait;
 
+#[cfg(feature = "http")]
+pub use body::{LeasedBody, LeasedBodyError};
 pub use build::{Child, Root};
 pub use full::Full;
 pub use lease::Lease;
+pub use leased::{LeasedBytes, Unleased};
+pub use memory::{Memory, MemorySource};
 pub use node::Budget;
 pub use snapshot::{Holder, Snapshot};
 pub use tidegate_control::credit::Urgency;

@@ -9,6 +9,7 @@ use tidegate_control::credit::{NodeId, Urgency};
 use super::build::{Child, Root};
 use super::full::Full;
 use super::lease::Lease;
+use super::memory::Memory;
 use super::tree::Tree;
 use super::wait::Leasing;
 
@@ -31,8 +32,8 @@ struct Grip {
 impl Budget {
     /// Those that may wait in a tree by default: 1024, as in the limiter's queue. They hold no bytes.
     pub const DEFAULT_MAX_WAITERS: usize = 1024;
-    /// The part to [keep](Root::reserve) for the oldest work, where many share: one in 50, as little as lets one request go
-    /// on among thousands.
+    /// The part that [`from_container`](Self::from_container) [keeps](Root::reserve) for the oldest work: one in 50, as
+    /// little as lets one request go on among thousands.
     pub const DEFAULT_RESERVE: u64 = 50;
 
     /// A budget of so many bytes, with none above it and no reserve.
@@ -44,6 +45,22 @@ impl Budget {
     /// The same, with more to say about it.
     pub fn root(name: impl Into<Arc<str>>, bytes: u64) -> Root {
         Root::new(name.into(), bytes)
+    }
+
+    /// A quarter of the memory that the container allows, or the machine has (see [`Memory::here`]): the rest is for what is
+    /// not leased, the program itself, its allocator's slack and the kernel's buffers. One in
+    /// [`DEFAULT_RESERVE`](Self::DEFAULT_RESERVE) is kept for the oldest work.
+    ///
+    /// ```
+    /// use tidegate::budget::{Budget, Memory};
+    ///
+    /// let process = Budget::from_container();
+    /// assert_eq!(process.limit(), Memory::here().bytes / 4);
+    /// ```
+    #[must_use]
+    pub fn from_container() -> Self {
+        let bytes = Memory::here().bytes / 4;
+        Self::root("process", bytes).reserve(bytes / Self::DEFAULT_RESERVE).build()
     }
 
     /// A budget below this one.

@@ -2,6 +2,7 @@
 
 mod fair;
 mod lease;
+mod leased;
 mod model;
 mod stress;
 mod wait;
