@@ -180,6 +180,17 @@ impl<T> Grants<T> {
         Some(self.price(account, turn, bytes).err().unwrap_or(Blocked::Budget))
     }
 
+    /// Common bytes that are missing for the demand that is served next, if that is what it waits for.
+    #[must_use]
+    pub fn short_of(&self) -> Option<u64> {
+        (0..self.accounts.len()).rev().find_map(|account| {
+            let (turn, _, bytes) = self.first(account)?;
+            let price = self.accounts.get(account)?.price(turn, bytes)?;
+            let missing = self.taken.saturating_add(price).saturating_sub(self.common);
+            (price > 0 && missing > 0).then_some(missing)
+        })
+    }
+
     /// An item of `turn` turned out to be smaller by `bytes`.
     pub fn shrink(&mut self, account: usize, turn: u64, bytes: u64) {
         self.change(account, |held| held.take(turn, bytes));

@@ -57,7 +57,7 @@ fn saturated(workers: u64) -> u64 {
 }
 
 fn fault<T>(message: String) -> Result<T, PlanError> {
-    Err(PlanError { message })
+    Err(PlanError::new(message))
 }
 
 /// The account of each stage but the sink, and the bytes that they have in common, out of `bytes` (by default as many as the

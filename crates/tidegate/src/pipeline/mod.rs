@@ -2,7 +2,7 @@
 //!
 //! A [`Pipeline`] has a source, stages and a sink. Each stage works on so many items at a time, in tasks of its own; nothing is
 //! polled by whoever waits for it. What is under way is bounded in bytes, between each two stages and for the whole pipeline
-//! together ([`Plan::bytes`]).
+//! together ([`Plan::bytes`], [`Plan::budget`]).
 //!
 //! - **Demand first:** the source is asked for an item when the first stage can use it (and [a little more](SATURATION)), and a
 //!   stage's function is called when there is room for what it will make. Nothing is started that nobody can use.
@@ -25,6 +25,7 @@
 //! | `build`, `stage`, `plan` | [`Pipeline`], [`Stage`], [`Plan`]: how one is put together |
 //! | `accounts` | how many bytes there are for whom, and whether that is enough |
 //! | `engine`, `room` | who holds what, who waits; room, and the turn of an item |
+//! | `purse` | where its bytes come from when it lives on a budget |
 //! | `line` | what waits between two stages |
 //! | `worker`, `each`, `care` | a task, the way of an item through it, what happens when it fails |
 //! | `source`, `map`, `expand`, `gather`, `blocking` | the kinds of stages |
@@ -48,6 +49,7 @@ mod ledger;
 mod line;
 mod map;
 mod plan;
+mod purse;
 mod retry;
 mod room;
 mod running;

@@ -54,7 +54,7 @@ pub(super) fn shape(items: u64, concurrency: usize, pauses: bool) -> Plan {
         })
 }
 
-const RESERVES: u64 = 64 + 64 + 256 + 512 + 64 + 2 * 64;
+pub(super) const RESERVES: u64 = 64 + 64 + 256 + 512 + 64 + 2 * 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_least_legal_budget_is_enough() {
