@@ -55,6 +55,10 @@ pub(crate) struct Flags {
     /// The most WebSockets, event streams and the like [default: 10000]
     #[arg(long, value_name = "N")]
     max_streams: Option<u64>,
+    /// The most bytes held for clients and the service, the program and kernel buffers included, such as 256MiB;
+    /// a quarter of what the container or the machine has, if nothing is said
+    #[arg(long, value_name = "SIZE", env = "TIDEGATE_MEMORY")]
+    memory: Option<Size>,
     /// How long work may take to finish on shutdown [default: 30s]
     #[arg(long, value_name = "TIME")]
     drain: Option<Span>,
@@ -129,6 +133,7 @@ impl Flags {
         config.client_timeout = self.client_timeout;
         config.max_connections = self.max_connections;
         config.max_streams = self.max_streams;
+        config.memory = self.memory;
         config.drain = self.drain;
         config.tls_cert = self.tls_cert;
         config.tls_key = self.tls_key;

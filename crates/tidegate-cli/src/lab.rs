@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::attack::{AttackArguments, attack};
 use crate::say::say;
 use clap::{Args, Subcommand, ValueEnum};
 use tidegate_lab::load::{self, Arrivals, Crowd, LoadSettings, Retry};
@@ -16,6 +17,8 @@ pub(crate) enum Lab {
     Origin(OriginArguments),
     /// Send requests that do not wait for answers, the same for the same seed
     Load(LoadArguments),
+    /// Be many peers that take more than they give, to see what a server on this machine holds for them
+    Attack(AttackArguments),
 }
 
 #[derive(Debug, Args)]
@@ -116,6 +119,7 @@ pub(crate) async fn run(lab: Lab) -> Result<(), String> {
     match lab {
         Lab::Origin(arguments) => origin(arguments).await,
         Lab::Load(arguments) => send(arguments).await,
+        Lab::Attack(arguments) => attack(arguments).await,
     }
 }
 

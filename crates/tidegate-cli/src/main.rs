@@ -1,5 +1,6 @@
 //! The one program, `tidegate`: arguments, wiring, exit codes.
 
+mod attack;
 mod demo;
 mod descriptors;
 mod gateway;

@@ -10,6 +10,7 @@
 //! | [`refuse`] | what a refused client is told |
 //! | [`observe`] | metrics, status, access log |
 //! | [`body`] | bytes from clients, and how slowly they may move |
+//! | [`memory`] | one number for every byte held for peers |
 //! | [`tls`] | certificates |
 //! | [`config`] | one file, the same words as the flags |
 //! | [`admin`] | what operators ask |
@@ -22,6 +23,7 @@ pub mod classify;
 pub mod config;
 pub mod gateway;
 pub mod listen;
+pub mod memory;
 pub mod observe;
 pub mod origin;
 pub mod refuse;

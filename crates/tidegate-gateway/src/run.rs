@@ -11,6 +11,7 @@ use crate::admin::Admin;
 use crate::config::Effective;
 use crate::gateway::Gateway;
 use crate::listen::{ListenError, ListenSettings, Listener, Shutdown};
+use crate::memory::Memory;
 use crate::observe::AccessLog;
 use crate::origin::Origin;
 use crate::tls::TlsError;
@@ -54,10 +55,15 @@ impl Running {
     /// # Errors
     /// If an address cannot be had or TLS cannot be set up.
     pub fn start(
-        effective: Effective,
+        mut effective: Effective,
         log: Option<AccessLog>,
         shutdown: Shutdown,
     ) -> Result<Self, StartError> {
+        let memory = Memory::new(effective.plan());
+        effective.origin_settings.memory = Some(memory.clone());
+        effective.listen_settings.memory = Some(memory.clone());
+        effective.listen_settings.memory_wait = effective.gateway.max_wait;
+        effective.gateway.memory = Some(memory);
         let origin = Origin::new(effective.origin, effective.origin_settings)?;
         let clients = Listener::bind(effective.listen, effective.listen_settings)?;
         let quiet = || ListenSettings { max_connections: ADMIN_CONNECTIONS, ..ListenSettings::default() };

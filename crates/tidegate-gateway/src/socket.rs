@@ -14,6 +14,10 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::body::{Pace, PaceSettings};
 
+/// Bytes of a body that may wait unwritten in user space, and the frame that exceeds them: two of the small reads with
+/// which bodies begin, so that one is made while another is written.
+const UNWRITTEN: usize = 8 * 1024;
+
 /// One end of a connection, shared with a [`Watch`].
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -35,6 +39,10 @@ struct End {
     /// The most bytes of one read; with 0 whoever reads waits in `held`.
     at_once: AtomicUsize,
     held: Mutex<Option<Waker>>,
+    /// Bytes that were handed to whoever writes, since everything was last written.
+    owed: AtomicUsize,
+    /// Whoever has more of them.
+    owing: Mutex<Option<Waker>>,
 }
 
 #[derive(Debug)]
@@ -45,7 +53,23 @@ enum Either {
 
 impl End {
     fn new(either: Either) -> Arc<Self> {
-        Arc::new(Self { either, at_once: AtomicUsize::new(usize::MAX), held: Mutex::new(None) })
+        Arc::new(Self {
+            either,
+            at_once: AtomicUsize::new(usize::MAX),
+            held: Mutex::new(None),
+            owed: AtomicUsize::new(0),
+            owing: Mutex::new(None),
+        })
+    }
+
+    /// Everything that was handed over is written.
+    fn written(&self) {
+        if self.owed.load(Ordering::Relaxed) > 0 && self.owed.swap(0, Ordering::AcqRel) >= UNWRITTEN {
+            let waiting = self.owing.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(waker) = waiting {
+                waker.wake();
+            }
+        }
     }
 
     /// How much may be read now.
@@ -181,6 +205,28 @@ impl Watch {
         }
     }
 
+    /// Ready when whoever writes to this connection may be handed more: it holds less than [`UNWRITTEN`] unwritten, so
+    /// that a peer that does not read costs no more.
+    pub(crate) fn poll_owed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.end.owed.load(Ordering::Acquire) < UNWRITTEN {
+            return Poll::Ready(());
+        }
+        let mut owing = self.end.owing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Said under the lock, so that nobody waits who was let go in between.
+        if self.end.owed.load(Ordering::Acquire) < UNWRITTEN {
+            return Poll::Ready(());
+        }
+        let before = owing.replace(cx.waker().clone());
+        drop(owing);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Bytes were handed to whoever writes.
+    pub(crate) fn owes(&self, bytes: usize) {
+        self.end.owed.fetch_add(bytes, Ordering::AcqRel);
+    }
+
     /// Tells the peer that no more will be written. What it still sends can be read.
     pub(crate) fn half_close(&self) {
         // An error means the connection is gone already.
@@ -253,7 +299,9 @@ impl AsyncWrite for Socket {
         true
     }
 
+    /// Whoever flushes has written everything it was handed.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.end.written();
         Poll::Ready(Ok(()))
     }
 

@@ -8,6 +8,7 @@
 //! | [`load`] | arrivals that do not wait for answers, the same for the same seed |
 //! | [`frames`] | HTTP/2 as no client library would send it |
 //! | [`spec`] | durations, rates and distributions as people write them |
+//! | [`attack`] | peers that take more than they give, to see what a server holds for them |
 //! | `clock` | nanoseconds, and waiting to a few microseconds |
 //! | `io` | tokio sockets as hyper wants them |
 //! | `random` | one seeded generator |
@@ -17,6 +18,7 @@
 /// otherwise. Both run on one machine and so on one clock.
 const GONE_AT: &str = "lab-gone-at";
 
+pub mod attack;
 mod clock;
 pub mod frames;
 mod io;

@@ -8,7 +8,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
-use super::{BoxError, Pace, PaceSettings, Received};
+use super::{BoxError, Free, Pace, PaceSettings, Received};
 
 /// A request's body. Reads from the client only as much as is polled for: on HTTP/2, credit goes back when a
 /// frame has been handed on, not when it arrived.
@@ -24,11 +24,16 @@ pub struct ClientBody {
 #[derive(Debug)]
 enum Source {
     Empty,
-    Http1(Incoming),
+    Http1 {
+        body: Incoming,
+        free: Option<Free>,
+    },
     /// `asks`: told when the body is wanted, by which a client that waits for a 100 gets it.
     Http2 {
         stream: Received,
         asks: Option<oneshot::Sender<()>>,
+        /// Given the stream if this is dropped before its end.
+        leaves: Option<oneshot::Sender<Received>>,
     },
 }
 
@@ -39,27 +44,40 @@ impl ClientBody {
         Self { source: Source::Empty, pace: None }
     }
 
-    pub(crate) fn http1(body: Incoming, pace: PaceSettings) -> Self {
+    pub(crate) fn http1(body: Incoming, pace: PaceSettings, free: Option<Free>) -> Self {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self { source: Source::Http1(body), pace: Some(Pace::new(pace)) }
+        Self { source: Source::Http1 { body, free }, pace: Some(Pace::new(pace)) }
     }
 
     pub(crate) fn http2(
-        stream: h2::RecvStream,
+        stream: Received,
         pace: PaceSettings,
         asks: Option<oneshot::Sender<()>>,
+        leaves: oneshot::Sender<Received>,
     ) -> Self {
         if stream.is_end_stream() {
             return Self::empty();
         }
-        Self { source: Source::Http2 { stream: Received::new(stream), asks }, pace: Some(Pace::new(pace)) }
+        Self { source: Source::Http2 { stream, asks, leaves: Some(leaves) }, pace: Some(Pace::new(pace)) }
     }
 
     /// Lets the client pause as long as it likes: for streams in which silence is normal, such as gRPC.
     pub fn without_pace(&mut self) {
         self.pace = None;
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if let Source::Http2 { stream, leaves: Some(leaves), .. } =
+            std::mem::replace(&mut self.source, Source::Empty)
+        {
+            if !stream.is_end_stream() {
+                let _ = leaves.send(stream); // nobody waits for it: its client has gone
+            }
+        }
     }
 }
 
@@ -74,10 +92,14 @@ impl Body for ClientBody {
         let this = &mut *self;
         let polled = match &mut this.source {
             Source::Empty => return Poll::Ready(None),
-            Source::Http1(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxError::from)))
+            Source::Http1 { body, free } => {
+                let polled = Pin::new(body).poll_frame(cx).map_err(BoxError::from);
+                if let (Poll::Ready(Some(Ok(frame))), Some(free)) = (&polled, free) {
+                    free.came(frame.data_ref().map_or(0, Bytes::len));
+                }
+                polled
             }
-            Source::Http2 { stream, asks } => {
+            Source::Http2 { stream, asks, .. } => {
                 if let Some(asks) = asks.take() {
                     let _ = asks.send(()); // nobody listens: the answer is there already
                 }
@@ -100,7 +122,7 @@ impl Body for ClientBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Empty => true,
-            Source::Http1(body) => body.is_end_stream(),
+            Source::Http1 { body, .. } => body.is_end_stream(),
             Source::Http2 { stream, .. } => stream.is_end_stream(),
         }
     }
@@ -108,7 +130,7 @@ impl Body for ClientBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
-            Source::Http1(body) => body.size_hint(),
+            Source::Http1 { body, .. } => body.size_hint(),
             Source::Http2 { .. } => SizeHint::default(),
         }
     }

@@ -3,14 +3,20 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `client` | [`ClientBody`]: a request's body over either protocol |
+//! | `flow` | what the bodies of an HTTP/2 connection have consumed |
+//! | `free` | when an HTTP/1 body may have large buffers |
 //! | `received` | the body of an HTTP/2 message, from either side |
 //! | `pace` | [`Pace`]: the stall timer and the least rate |
 
 mod client;
+mod flow;
+mod free;
 mod pace;
 mod received;
 
 pub use client::ClientBody;
+pub(crate) use flow::{Flow, Flowing};
+pub(crate) use free::{Free, SMALL_READS};
 pub(crate) use received::Received;
 
 pub use pace::{Pace, PaceSettings, TooSlow};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::gateway::{GatewaySettings, LimitChoice};
 use crate::listen::ListenSettings;
+use crate::memory::{Plan, machine};
 use crate::observe::LogFormat;
 use crate::origin::{OriginAddress, OriginSettings};
 use crate::relay::TrustedPeers;
@@ -32,23 +33,14 @@ pub struct Effective {
     pub admin: SocketAddr,
     /// Where an orchestrator asks.
     pub probe: Option<SocketAddr>,
+    /// The most bytes held for peers, the program and the kernel's buffers included.
+    pub memory: u64,
     /// How long work may take to finish on shutdown.
     pub drain: Duration,
     /// How the access log is written, if at all.
     pub access_log: Option<LogFormat>,
     said: Config,
 }
-
-/// What an idle client connection takes: its task, hyper's state and the kernel's socket; measured.
-const IDLE_CONNECTION: u64 = 12 * 1024;
-/// What a busy one may take: hyper's read and write buffers and what the kernel may hold unsent.
-const BUSY_CONNECTION: u64 = 3 * 64 * 1024;
-/// What a request in the queue takes beside its body.
-const WAITING_REQUEST: u64 = 4 * 1024;
-/// What an exchange with the origin may take: buffers of both sides.
-const EXCHANGE: u64 = 2 * 64 * 1024;
-/// What an upgraded connection takes: a buffer each way.
-const STREAM: u64 = 2 * 16 * 1024;
 
 impl Effective {
     /// Fills in defaults and checks.
@@ -82,6 +74,7 @@ impl Effective {
             listen_settings: listen_settings(&said)?,
             admin,
             probe: said.probe,
+            memory: memory(&said)?,
             drain: said.drain.map_or(Duration::from_secs(30), |drain| drain.0),
             access_log: match said.access_log.unwrap_or(LogWord::Off) {
                 LogWord::Off => None,
@@ -123,6 +116,7 @@ impl Effective {
         line("client-timeout", span(self.gateway.client_timeout));
         line("max-connections", self.listen_settings.max_connections.to_string());
         line("max-streams", self.gateway.max_streams.to_string());
+        line("memory", text_of(&Size(self.memory)));
         line("drain", span(self.drain));
         for (key, file) in [("tls-cert", &self.said.tls_cert), ("tls-key", &self.said.tls_key)] {
             if let Some(file) = file {
@@ -138,39 +132,27 @@ impl Effective {
         line("trusted-proxy", list(&self.said.trusted_proxy));
         line("dry-run", self.gateway.dry_run.to_string());
         line("access-log", text_of(&self.said.access_log.unwrap_or(LogWord::Off)));
-        let _ = write!(text, "{}", self.memory());
+        let _ = write!(text, "\n# Memory, kernel buffers included:\n{}", self.plan().proof());
         text
     }
 
-    /// What the bounds add up to.
-    fn memory(&self) -> String {
-        let connections = self.listen_settings.max_connections;
-        let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
-        let idle = connections.saturating_mul(IDLE_CONNECTION);
-        let busy = connections.saturating_mul(BUSY_CONNECTION);
-        let waiting = self
-            .gateway
-            .max_queue
-            .saturating_mul(WAITING_REQUEST)
-            .saturating_add(self.gateway.max_queue_bytes);
-        let streams = self.gateway.max_streams.saturating_mul(STREAM);
-        let exchanges = match self.gateway.limit {
-            LimitChoice::Fixed(limit) => limit.saturating_mul(EXCHANGE),
-            // An adaptive limit follows the origin; a thousand at once is a large one.
-            _ => 1000 * EXCHANGE,
-        };
-        let worst = [busy, waiting, streams, exchanges]
-            .into_iter()
-            .fold(0, |sum: u64, part| sum.saturating_add(part));
-        format!(
-            "\n# Memory that these bounds imply, kernel buffers included:\n#   {} MiB with every connection open and idle\n#   {} MiB at worst: connections {} + queue {} + streams {} + exchanges {}\n",
-            mib(idle),
-            mib(worst),
-            mib(busy),
-            mib(waiting),
-            mib(streams),
-            mib(exchanges)
-        )
+    /// How the memory is divided.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan::new(self.memory, self.listen_settings.tls.is_some(), self.origin_settings.http2)
+    }
+}
+
+/// A quarter of what the container or the machine has, and enough for some connections.
+fn memory(said: &Config) -> Result<u64, ConfigProblem> {
+    match said.memory {
+        Some(Size(bytes)) if bytes < Plan::LEAST => Err(ConfigProblem::new(format!(
+            "memory: {} is less than the program and its first connections need; give at least {}",
+            Size(bytes),
+            Size(Plan::LEAST)
+        ))),
+        Some(Size(bytes)) => Ok(bytes),
+        None => Ok((machine::bytes() / 4).max(Plan::LEAST)),
     }
 }
 
@@ -292,6 +274,7 @@ mod tests {
             ("origin = 'http://a'\ntrusted-proxy = ['x']", vec!["trusted-proxy:", "10.0.0.0/8"]),
             ("origin = 'http://a'\ntls-cert = 'x'", vec!["tls-key: missing"]),
             ("origin = 'http://a'\ntls-cert = '/none'\ntls-key = '/none'", vec!["/none", "PEM"]),
+            ("origin = 'http://a'\nmemory = '1MiB'", vec!["memory:", "at least 32MiB"]),
             ("origin = 'http://a'\nmax-wait = '0s'", vec!["max-queue = 0"]),
         ] {
             let problem = Config::parse(text).and_then(Effective::new).expect_err(text).to_string();

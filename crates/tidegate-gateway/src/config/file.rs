@@ -38,6 +38,8 @@ pub struct Config {
     pub max_connections: Option<u64>,
     /// The most upgraded connections and endless answers.
     pub max_streams: Option<u64>,
+    /// The most bytes held for peers.
+    pub memory: Option<Size>,
     /// How long work may take to finish on shutdown.
     pub drain: Option<Span>,
     /// PEM file with the certificate chain.
@@ -115,6 +117,7 @@ impl Config {
             client_timeout: flags.client_timeout.or(self.client_timeout),
             max_connections: flags.max_connections.or(self.max_connections),
             max_streams: flags.max_streams.or(self.max_streams),
+            memory: flags.memory.or(self.memory),
             drain: flags.drain.or(self.drain),
             tls_cert: flags.tls_cert.or(self.tls_cert),
             tls_key: flags.tls_key.or(self.tls_key),

@@ -10,14 +10,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::Body;
 use tidegate::Reason;
+use tidegate::budget::Lease;
 use tidegate::http::Problem;
 use tokio::time::timeout;
 
 use crate::body::{ClientBody, TooSlow};
+use crate::memory::Tier;
 use crate::origin::RequestBody;
+use crate::refuse::no_memory;
 
 use super::Gateway;
 use super::stop::Stop;
@@ -27,16 +31,33 @@ const MOST: u64 = 64 * 1024;
 /// How long that may take: 64 KiB in 5 s is less than the slowest mobile network gives.
 const WITHIN: Duration = Duration::from_secs(5);
 
+/// What a request's own charge covers of its body.
+const COVERED: u64 = 8 * 1024;
+/// Frames that are smaller are put together: each keeps the buffer alive that it was read into.
+const SMALL: usize = 8 * 1024;
+
 /// Bytes charged to the queue's budget while they wait.
 #[derive(Debug)]
 pub(super) struct Charge {
     gateway: Arc<Gateway>,
     bytes: u64,
+    _lease: Option<Lease>,
 }
 
 impl Charge {
-    /// Charges `bytes`. **When full**: refused for [`Reason::Memory`].
+    /// Charges `bytes` to the queue, and beyond what a request's own charge covers to the memory. **When full**: refused
+    /// for [`Reason::Memory`].
     fn new(gateway: &Arc<Gateway>, bytes: u64) -> Result<Self, Problem> {
+        let lease = match &gateway.settings.memory {
+            Some(memory) if bytes > COVERED => match memory.lease(bytes - COVERED, Tier::Grow) {
+                None => {
+                    memory.refused();
+                    return Err(no_memory());
+                }
+                lease => lease,
+            },
+            _ => None,
+        };
         let most = gateway.settings.max_queue_bytes;
         gateway
             .queue_bytes
@@ -48,13 +69,42 @@ impl Charge {
                     "The gateway's memory for waiting requests is used up.",
                 )
             })?;
-        Ok(Self { gateway: Arc::clone(gateway), bytes })
+        Ok(Self { gateway: Arc::clone(gateway), bytes, _lease: lease })
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
         self.gateway.queue_bytes.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+struct Ahead {
+    whole: VecDeque<Bytes>,
+    small: BytesMut,
+}
+
+impl Ahead {
+    fn push(&mut self, data: Bytes) {
+        if data.len() < SMALL {
+            self.small.extend_from_slice(&data);
+        } else {
+            self.together();
+            self.whole.push_back(data);
+        }
+    }
+
+    fn together(&mut self) {
+        if !self.small.is_empty() {
+            self.whole.push_back(self.small.split().freeze());
+        }
+    }
+
+    fn whole(mut self) -> VecDeque<Bytes> {
+        self.together();
+        self.whole
     }
 }
 
@@ -66,7 +116,7 @@ pub(super) async fn read(
 ) -> Result<(RequestBody, Charge), Stop> {
     let wanted = length.min(MOST);
     let charge = Charge::new(gateway, wanted)?;
-    let mut ahead = VecDeque::new();
+    let mut ahead = Ahead::default();
     let mut have = 0;
     let reading = async {
         while have < wanted && !body.is_end_stream() {
@@ -74,7 +124,7 @@ pub(super) async fn read(
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         have += data.len() as u64;
-                        ahead.push_back(data);
+                        ahead.push(data);
                     }
                 }
                 Some(Err(error)) => return Err(Stop::of_body(&error)),
@@ -84,7 +134,7 @@ pub(super) async fn read(
         Ok(())
     };
     match timeout(WITHIN, reading).await {
-        Ok(Ok(())) => Ok((RequestBody::new(ahead, body), charge)),
+        Ok(Ok(())) => Ok((RequestBody::new(ahead.whole(), body), charge)),
         Ok(Err(stop)) => Err(stop),
         Err(_) => Err(Problem::from(TooSlow::Stalled(WITHIN)).into()),
     }

@@ -16,7 +16,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::body::ClientBody;
 use crate::listen::{Client, Fault, Serve, Shutdown};
-use crate::observe::{AccessLog, Metrics, Snapshot, Status, Why};
+use crate::memory::{Memory, MemoryFacts};
+use crate::observe::{AccessLog, MemoryStatus, Metrics, Snapshot, Status, Why};
 use crate::origin::{Origin, OriginFacts};
 use crate::refuse::Audience;
 use crate::relay::headers::ToOrigin;
@@ -32,6 +33,9 @@ const TICK: Duration = Duration::from_millis(10);
 const SWEEP: u64 = 100;
 /// … and the answers that may lie unread every 250 ms.
 const LOOK: u64 = 25;
+
+/// The connections that hold most bytes, of which the status tells so many.
+const HOLDERS: usize = 10;
 
 /// Stands before one origin.
 #[derive(Debug)]
@@ -141,6 +145,12 @@ impl Gateway {
         self.shutdown.draining()
     }
 
+    /// Figures of the bytes held for peers.
+    #[must_use]
+    pub fn memory_facts(&self) -> MemoryFacts {
+        self.settings.memory.as_ref().map(Memory::facts).unwrap_or_default()
+    }
+
     /// Figures of the connections to the origin.
     #[must_use]
     pub fn origin_facts(&self) -> OriginFacts {
@@ -193,6 +203,11 @@ impl Gateway {
             connections: connections.in_flight,
             connections_limit: connections.limit,
             streams: self.streams.stats().in_flight,
+            memory: self
+                .settings
+                .memory
+                .as_ref()
+                .map(|memory| MemoryStatus { facts: memory.facts(), top: memory.holders(HOLDERS) }),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::memory::Memory;
 use crate::relay::TrustedPeers;
 
 /// How the limit comes about.
@@ -36,6 +37,8 @@ pub struct GatewaySettings {
     pub max_bypass: u64,
     /// The most upgraded connections and endless answers at a time: 10,000, as many as connections.
     pub max_streams: u64,
+    /// Whose bytes are charged; without it none are.
+    pub memory: Option<Memory>,
     /// Whose forwarding fields are believed.
     pub trusted_proxies: TrustedPeers,
     /// Decide and count, refuse nothing.
@@ -53,6 +56,7 @@ impl Default for GatewaySettings {
             bypass: Vec::new(),
             max_bypass: 64,
             max_streams: 10_000,
+            memory: None,
             trusted_proxies: TrustedPeers::default(),
             dry_run: false,
         }

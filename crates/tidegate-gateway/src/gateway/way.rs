@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use crate::body::{BoxError, ClientBody};
 use crate::classify::{criticality_of, kind_of, time_left};
 use crate::listen::{Client, Protocol};
+use crate::memory::{TUNNEL, Tier};
 use crate::observe::Stage;
 use crate::origin::{OriginErrorKind, ReplyBody, RequestBody};
-use crate::refuse::{Audience, is_grpc, no_place_for_a_stream, problem_of};
+use crate::refuse::{Audience, is_grpc, no_memory, no_place_for_a_stream, problem_of};
 use crate::relay::fields::Fields;
 use crate::relay::{headers, tunnel};
 
@@ -161,12 +162,22 @@ async fn pass(
             let detail = "The service changed the protocol without being asked.";
             return Err(Problem::new(StatusCode::BAD_GATEWAY, Reason::OriginDown, detail).into());
         };
+        let held = match &client.account {
+            None => None,
+            Some(account) => match account.charge(TUNNEL, Tier::First) {
+                None => {
+                    account.memory().refused();
+                    return Err(no_memory().into());
+                }
+                held => held,
+            },
+        };
         gateway.metrics.upgraded();
         let (gateway, client, stream) = (Arc::clone(gateway), Arc::clone(client), stream.take());
         // One task for each stream permit; the client's connection permit stays out with it.
         tokio::spawn(async move {
             tunnel::run(ours, theirs, &gateway.shutdown).await;
-            drop((client, stream));
+            drop((held, client, stream));
         });
     }
     if client.protocol == Protocol::Http2 {

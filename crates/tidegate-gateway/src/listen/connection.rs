@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::HeaderValue;
-use tidegate::Permit;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::memory::{Account, Kind};
 use crate::socket::Socket;
 
+use super::listener::Accepted;
 use super::{Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
@@ -39,14 +39,14 @@ enum Transport {
 
 /// Serves one accepted connection to its end.
 pub(super) async fn serve<S: Serve>(
-    tcp: TcpStream,
-    peer: SocketAddr,
+    Accepted { tcp, peer, permit, floor }: Accepted,
     local: SocketAddr,
-    permit: Permit,
     service: Arc<S>,
     settings: Arc<ListenSettings>,
     shutdown: Shutdown,
 ) {
+    let account =
+        settings.memory.as_ref().zip(floor).map(|(memory, floor)| Account::open(memory, floor, peer));
     // Small answers must not wait for an acknowledgement; an error means the connection is gone.
     let _ = tcp.set_nodelay(true);
     let _ = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(settings.unsent_bytes);
@@ -67,8 +67,11 @@ pub(super) async fn serve<S: Serve>(
         Err(_) => return,
     };
     let Ok(forwarded_for) = HeaderValue::try_from(peer.ip().to_canonical().to_string()) else { return };
-    let client =
-        Arc::new(Client { peer, local, tls, protocol, forwarded_for, _connection: Arc::new(permit) });
+    if let Some(account) = &account {
+        account.speaks(if protocol == Protocol::Http2 { Kind::Http2 } else { Kind::Http1 });
+    }
+    let _connection = Arc::new(permit);
+    let client = Arc::new(Client { peer, local, tls, protocol, forwarded_for, account, _connection });
     match protocol {
         Protocol::Http1 => http1::serve(stream, watch, client, service, &settings, &shutdown).await,
         Protocol::Http2 => http2::serve(stream, client, service, &settings, &shutdown).await,

@@ -10,4 +10,6 @@ pub enum Fault {
     HeadTooLarge,
     /// The head did not arrive in time.
     HeadTimeout,
+    /// There is no memory for it.
+    Memory,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tidegate::budget::Lease;
 use tidegate::{Demand, Limiter, LimiterStats, Permit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -79,20 +80,18 @@ impl Listener {
 
     /// Accepts and serves until `shutdown` asks to drain, then returns when the last connection has ended.
     ///
-    /// **When full** (every connection permit is held) it accepts no more until one comes back; what the
-    /// system has completed meanwhile waits in the backlog.
+    /// **When full** (every connection permit is held, or another connection's floor does not fit into the memory) it
+    /// accepts no more until something comes back; what the system has completed meanwhile waits in the backlog.
     pub async fn run<S: Serve>(self, service: Arc<S>, shutdown: Shutdown) {
         loop {
-            let (tcp, peer, permit) = tokio::select! {
+            let Accepted { tcp, peer, permit, floor } = tokio::select! {
                 biased;
                 () = shutdown.on_drain() => break,
                 accepted = self.accept() => accepted,
             };
             tokio::spawn(connection::serve(
-                tcp,
-                peer,
+                Accepted { tcp, peer, permit, floor },
                 self.local,
-                permit,
                 Arc::clone(&service),
                 Arc::clone(&self.settings),
                 shutdown.clone(),
@@ -103,14 +102,19 @@ impl Listener {
     }
 
     /// The next connection, once there is a permit for it. Only this takes permits, so none is held meanwhile.
-    async fn accept(&self) -> (TcpStream, SocketAddr, Permit) {
+    /// Its memory is held before it is accepted.
+    async fn accept(&self) -> Accepted {
         let mut room = self.connections.subscribe();
+        let mut floor = None;
         loop {
             room.wait_until_ready().await;
+            if let (None, Some(memory)) = (&floor, &self.settings.memory) {
+                floor = Some(memory.floor().await);
+            }
             match self.tcp.accept().await {
                 Ok((tcp, peer)) => {
                     if let Ok(permit) = self.connections.acquire(Demand::ONE).await {
-                        return (tcp, peer, permit);
+                        return Accepted { tcp, peer, permit, floor };
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -121,6 +125,15 @@ impl Listener {
             }
         }
     }
+}
+
+/// A connection that was let in.
+pub(super) struct Accepted {
+    pub(super) tcp: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) permit: Permit,
+    /// What it takes at least, if that is counted.
+    pub(super) floor: Option<Lease>,
 }
 
 /// Errors that concern the one connection that was about to be accepted (accept(2)).

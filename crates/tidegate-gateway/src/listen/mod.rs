@@ -11,12 +11,17 @@
 //! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
 //! | `connection` | which protocol a connection speaks |
 //! | `http1`, `screen`, `screened` | HTTP/1: hyper, and what looks at a head before hyper does |
-//! | `http2`, `send2`, `room` | HTTP/2: the h2 crate, how an answer is sent with credit, and how much may wait unsent |
+//! | `http2`, `stream2`, `send2`, `room` | HTTP/2: the h2 crate, one stream, how its answer is sent with credit, and how much may wait unsent |
+//! | `credit`, `window`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
+//! | `alarm` | the timers of an HTTP/2 connection |
 //! | `fault` | [`Fault`]: what the listener itself refuses |
 //! | `shutdown` | [`Shutdown`]: draining |
 
+mod alarm;
 mod connection;
+mod credit;
 mod fault;
+mod frames;
 mod http1;
 mod http2;
 mod listener;
@@ -27,6 +32,9 @@ pub(crate) mod send2;
 mod serve;
 mod settings;
 mod shutdown;
+mod stream2;
+mod waiting;
+mod window;
 
 pub use fault::Fault;
 pub use listener::{ListenError, Listener};

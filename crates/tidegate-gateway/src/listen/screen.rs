@@ -54,6 +54,11 @@ impl Screen {
         Self { state: State::Head { searched: 0 }, head_bytes, head_fields: head_fields.min(MOST_FIELDS) }
     }
 
+    /// The most bytes of a head.
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head_bytes
+    }
+
     /// Looks at `bytes`, which begin where the last verdict's `passed` ended.
     pub(super) fn look(&mut self, bytes: &[u8]) -> Verdict {
         let mut at = 0;

@@ -7,13 +7,15 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::memory::{Account, Charge, Tier};
 
 use super::screen::{Screen, Verdict};
 use super::{Fault, ListenSettings};
@@ -31,16 +33,34 @@ pub(super) struct Desk {
     pub(super) tunnel: AtomicBool,
     /// Why the last request of this connection is refused.
     pub(super) fault: OnceLock<Fault>,
+    /// What the request takes, until its answer is written.
+    pub(super) charge: Mutex<Option<Charge>>,
 }
+
+impl Desk {
+    /// Everything that was to be written is.
+    fn written(&self) {
+        if !self.busy.load(Ordering::Relaxed) {
+            let charge = self.charge.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(charge);
+        }
+    }
+}
+
+/// A head of more bytes is charged while it comes.
+const LONG_HEAD: usize = 4096;
 
 /// A connection behind a screen.
 #[derive(Debug)]
 pub(super) struct Screened<S> {
     inner: S,
-    desk: std::sync::Arc<Desk>,
+    desk: Arc<Desk>,
     screen: Screen,
     /// Bytes of a head that is not complete.
     held: Vec<u8>,
+    account: Option<Arc<Account>>,
+    /// What a long head takes.
+    long: Option<Charge>,
     /// Bytes that passed the screen and that hyper had no room for, or got too late to read in place.
     out: Vec<u8>,
     out_at: usize,
@@ -54,12 +74,19 @@ pub(super) struct Screened<S> {
 }
 
 impl<S> Screened<S> {
-    pub(super) fn new(inner: S, desk: std::sync::Arc<Desk>, settings: &ListenSettings) -> Self {
+    pub(super) fn new(
+        inner: S,
+        desk: Arc<Desk>,
+        account: Option<Arc<Account>>,
+        settings: &ListenSettings,
+    ) -> Self {
         Self {
             inner,
             desk,
             screen: Screen::new(settings.head_bytes, settings.head_fields),
             held: Vec::new(),
+            account,
+            long: None,
             out: Vec::new(),
             out_at: 0,
             over: false,
@@ -95,6 +122,21 @@ impl<S> Screened<S> {
         let _ = self.desk.fault.set(fault); // the first one stays, and nothing is read after it
         self.held = Vec::new();
         self.over = true;
+    }
+
+    /// Charges a long head until it is handed over.
+    fn pay_for_head(&mut self) {
+        if self.held.is_empty() {
+            self.long = None;
+        } else if let (Some(account), None, LONG_HEAD..) = (&self.account, &self.long, self.held.len()) {
+            // What is held, and the same again while it is handed over.
+            self.long = account.charge(2 * self.screen.head_bytes() as u64, Tier::First);
+            if self.long.is_none() {
+                account.memory().refused();
+                self.refuse(Fault::Memory);
+                self.out.extend_from_slice(FAULT_HEAD);
+            }
+        }
     }
 
     /// Looks at the bytes read in place, from `start` of the buffer on.
@@ -207,6 +249,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
                 buffer.set_filled(start);
                 this.look_at_held()?;
             }
+            this.pay_for_head();
             if buffer.filled().len() > start || !this.out.is_empty() {
                 this.fresh = false;
                 this.since = None;
@@ -238,7 +281,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Screened<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        self.desk.written();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,6 +9,7 @@ use http::{HeaderValue, Request, Response};
 use http_body::Body;
 
 use crate::body::{BoxError, ClientBody};
+use crate::memory::Account;
 
 use super::Fault;
 
@@ -36,6 +37,8 @@ pub struct Client {
     pub protocol: Protocol,
     /// Its address as `X-Forwarded-For` has it, once for all requests of the connection.
     pub(crate) forwarded_for: HeaderValue,
+    /// What is charged to it.
+    pub(crate) account: Option<Arc<Account>>,
     /// Whoever keeps the client keeps its place among the connections.
     pub(super) _connection: Arc<tidegate::Permit>,
 }

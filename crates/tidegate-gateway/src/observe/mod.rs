@@ -15,4 +15,4 @@ mod status;
 pub use access_log::{AccessLog, Line, LogFormat};
 pub use metrics::{Metrics, Stage};
 pub(crate) use snapshot::Snapshot;
-pub use status::{Status, Why};
+pub use status::{MemoryStatus, Status, Why};

@@ -20,7 +20,8 @@ impl Collector for Snapshot {
         let Some(gateway) = self.0.upgrade() else { return Ok(()) };
         let status = gateway.status();
         let facts = gateway.origin_facts();
-        let gauges: [(&str, &str, f64); 15] = [
+        let memory = gateway.memory_facts();
+        let gauges: [(&str, &str, f64); 20] = [
             ("limit", "How much may be at the origin at once", status.limit as f64),
             ("in_flight", "How much is", status.in_flight as f64),
             ("in_flight_peak", "The most that ever was", status.peak_in_flight as f64),
@@ -48,12 +49,21 @@ impl Collector for Snapshot {
             ("streams", "Upgraded and endless answers open", status.streams as f64),
             ("origin_connections", "Connections to the origin", facts.open as f64),
             ("origin_connections_idle", "Those that nobody uses", facts.idle as f64),
+            ("memory_limit_bytes", "The most bytes that may be held", memory.limit_bytes as f64),
+            (
+                "memory_charged_bytes",
+                "Bytes charged for what is held or may come",
+                memory.charged_bytes as f64,
+            ),
+            ("memory_charged_peak_bytes", "The most that ever were", memory.charged_peak_bytes as f64),
+            ("memory_fixed_bytes", "Of them, what the program itself takes", memory.fixed_bytes as f64),
+            ("memory_holders", "Connections that bytes are charged to", memory.holders as f64),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        let counters: [(&str, &str, u64); 7] = [
+        let counters: [(&str, &str, u64); 8] = [
             ("admitted", "Requests admitted", status.admitted),
             ("expired", "Requests whose time ran out in the queue", status.expired),
             ("canceled", "Requests whose client left while they waited", status.canceled),
@@ -64,6 +74,7 @@ impl Collector for Snapshot {
             ),
             ("origin_dials", "Connections to the origin that were tried", facts.dials),
             ("origin_dials_failed", "Those that did not come to stand", facts.dials_failed),
+            ("memory_refused", "Requests for which there was no memory", memory.refused),
             ("origin_repeats", "Requests sent again where the first sending had no effect", facts.repeats),
         ];
         for (name, help, value) in counters {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::memory::{Holder, MemoryFacts};
+
 /// The gateway at one moment. Times are milliseconds.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -54,6 +56,19 @@ pub struct Status {
     pub connections_limit: u64,
     /// Upgraded and endless answers open.
     pub streams: u64,
+    /// The bytes held for peers, if they are counted.
+    pub memory: Option<MemoryStatus>,
+}
+
+/// The bytes held for peers.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MemoryStatus {
+    /// How many.
+    #[serde(flatten)]
+    pub facts: MemoryFacts,
+    /// The connections that hold most.
+    pub top: Vec<Holder>,
 }
 
 /// Why a limit is where it is.

@@ -12,7 +12,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -23,6 +23,9 @@ use crate::tls::{self, TlsError};
 use super::address::{OriginAddress, Place};
 use super::{OriginError, OriginErrorKind, OriginSettings};
 
+/// Bytes that may wait unsent in the kernel for one connection (`TCP_NOTSENT_LOWAT`), as on the clients' side.
+const UNSENT: u32 = 16 * 1024;
+
 /// Opens connections to one origin.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -31,6 +34,8 @@ pub(super) struct Dialer {
     timeout: Duration,
     gone_after: Duration,
     probe_after: Duration,
+    /// How much of an answer the kernel may hold, if that has a bound.
+    receive: Option<u32>,
     /// Which of several addresses of a name is tried first: they take turns.
     turn: AtomicUsize,
 }
@@ -58,6 +63,7 @@ impl Dialer {
             timeout: settings.connect_timeout,
             gone_after: settings.gone_after(),
             probe_after: settings.probe_after(),
+            receive: receive(settings),
             turn: AtomicUsize::new(0),
         })
     }
@@ -85,6 +91,8 @@ impl Dialer {
                 let tcp = self.connect_tcp(host, *port).await?;
                 // Small requests must not wait for an acknowledgement.
                 let _ = tcp.set_nodelay(true);
+                // What the service does not take stays with its client, not in a buffer of megabytes.
+                let _ = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT);
                 self.notice_silence(&tcp);
                 Socket::tcp(tcp)
             }
@@ -116,18 +124,33 @@ impl Dialer {
         let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1);
         addresses.rotate_left(first);
-        connect_any(&addresses, Instant::now() + self.timeout).await
+        connect_any(&addresses, self.receive, Instant::now() + self.timeout).await
     }
+}
+
+/// Over HTTP/2 everything is read at once, and credit bounds it.
+fn receive(settings: &OriginSettings) -> Option<u32> {
+    let memory = settings.memory.as_ref().filter(|_| !settings.http2)?;
+    u32::try_from(memory.plan().receive()).ok()
+}
+
+async fn connect(address: SocketAddr, receive: Option<u32>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(bytes) = receive {
+        // Before it connects: the first thing that the other side hears is how much it may send.
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.connect(address).await
 }
 
 /// Tries one after the other. Each has an equal share of the time that is left, so that one that does not answer
 /// leaves time for the next.
-async fn connect_any(addresses: &[SocketAddr], due: Instant) -> io::Result<TcpStream> {
+async fn connect_any(addresses: &[SocketAddr], receive: Option<u32>, due: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (tried, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let share = due.saturating_duration_since(Instant::now()) / left;
-        match timeout(share, TcpStream::connect(address)).await {
+        match timeout(share, connect(*address, receive)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(error)) => last = error,
             Err(_) => last = io::ErrorKind::TimedOut.into(),
@@ -215,7 +238,7 @@ mod tests {
     }
     /// An address that answers nothing: its backlog is full, so the system drops what else comes.
     async fn deaf() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
@@ -234,7 +257,7 @@ mod tests {
         let (deaf, _waiting, _listener) = deaf().await;
         for addresses in [[dead, alive], [alive, dead], [deaf, alive], [alive, deaf]] {
             let due = Instant::now() + Duration::from_secs(2);
-            let tcp = connect_any(&addresses, due).await.unwrap();
+            let tcp = connect_any(&addresses, None, due).await.unwrap();
             assert_eq!(tcp.peer_addr().unwrap(), alive);
         }
         for (addresses, kind, within) in [
@@ -243,7 +266,7 @@ mod tests {
             (&[], io::ErrorKind::NotFound, 10_000),
         ] {
             let due = Instant::now() + Duration::from_millis(within);
-            assert_eq!(connect_any(addresses, due).await.unwrap_err().kind(), kind);
+            assert_eq!(connect_any(addresses, None, due).await.unwrap_err().kind(), kind);
         }
     }
 }

@@ -8,9 +8,11 @@ use http::header::UPGRADE;
 use http::{Request, StatusCode};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tidegate::budget::Lease;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use crate::memory::Memory;
 use crate::socket::Watch;
 
 use super::exchange::Leave;
@@ -38,6 +40,8 @@ pub(super) struct Kept {
     sender: SendRequest<RequestBody>,
     line: Watch,
     task: Option<AbortHandle>,
+    /// What its buffers take since an answer flowed freely.
+    large: Option<Lease>,
 }
 
 impl Drop for Kept {
@@ -61,10 +65,22 @@ impl Kept {
         self.line.read_at_once(FIRST_READS);
     }
 
-    /// The client takes what comes: from now on as much is read at once as there is room for, or as `small` reads
-    /// take.
-    pub(super) fn read_freely(&self, small: bool) {
+    /// The client takes what comes: from now on as much is read at once as there is room for, or as `small` reads take.
+    /// False if there is no memory for that; then reading stays as it is.
+    pub(super) fn read_freely(&mut self, small: bool, memory: Option<&Memory>) -> bool {
+        if let (Some(memory), None) = (memory, &self.large) {
+            self.large = memory.free_flow(small);
+            if self.large.is_none() {
+                return false;
+            }
+        }
         self.line.read_at_once(if small { SMALL_READS } else { usize::MAX });
+        true
+    }
+
+    /// Does it hold large buffers?
+    pub(super) fn is_large(&self) -> bool {
+        self.large.is_some()
     }
 
     fn close(&mut self) {
@@ -89,7 +105,7 @@ impl Kept {
                     tracing::debug!(%error, "a connection to the origin ended early");
                 }
             });
-            Ok(Self { sender, line: watch, task: Some(task.abort_handle()) })
+            Ok(Self { sender, line: watch, task: Some(task.abort_handle()), large: None })
         };
         opened.await.inspect_err(|_| {
             origin.counts.dials_failed.fetch_add(1, Relaxed);
@@ -168,6 +184,7 @@ async fn attempt(
         kept.line.half_close();
     }
     let sent = request.body_mut().watch();
+    request.body_mut().goes_over(&kept.line);
     let answer = kept.sender.try_send_request(request);
     let answered = within(origin.settings.head_timeout, sent.as_ref(), answer).await;
     leave.detach();
@@ -178,7 +195,8 @@ async fn attempt(
                 kept.close();
             }
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                kept.read_freely(false);
+                // A tunnel has buffers of its own.
+                kept.line.read_at_once(usize::MAX);
                 // hyper's task hands the connection over and ends by itself.
                 kept.task = None;
             }

@@ -21,11 +21,12 @@ use super::repeat::{copy, is_idempotent};
 use super::sent::{Sent, blame, within};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
 
-/// Credit of the connection: at least a MiB, since all exchanges share it; of one stream: what may wait for its client.
+/// Credit of the connection where memory has no bound (else its plan says): at least a MiB, since all exchanges share it;
+/// of one stream: what may wait for its client.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const FRAME: u32 = 16 * 1024;
-const SEND_BUFFER: usize = 64 * 1024;
+const SEND_BUFFER: usize = 16 * 1024;
 const HEAD: u32 = 64 * 1024;
 /// How often it is asked whether the peer has room.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -229,10 +230,12 @@ async fn begin(origin: &Arc<Origin>, head: Request<()>, ended: bool) -> Result<B
 
 async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Chunk>, OriginError> {
     let (line, _) = origin.dialer.dial().await?;
+    let memory = origin.settings.memory.as_ref();
+    let window = memory.map_or(CONNECTION_WINDOW, |memory| memory.plan().origin_window());
     let handshake = Builder::new()
         .enable_push(false)
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_window_size(STREAM_WINDOW.min(window / 4))
+        .initial_connection_window_size(window)
         .max_frame_size(FRAME)
         .max_header_list_size(HEAD)
         .max_send_buffer_size(SEND_BUFFER)

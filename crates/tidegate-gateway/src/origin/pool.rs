@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Request;
 use tokio::time::Instant;
 
+use crate::memory::Memory;
 use crate::tls::TlsError;
 
 use super::dial::Dialer;
@@ -105,9 +106,22 @@ impl Origin {
     pub fn sweep(&self) {
         let Some(before) = Instant::now().checked_sub(self.settings.idle_timeout) else { return };
         let mut idle = self.lock();
+        let mut closed = Vec::new();
         while idle.front().is_some_and(|(since, kept)| *since < before || kept.is_closed()) {
-            idle.pop_front();
+            closed.extend(idle.pop_front());
         }
+        if self.is_short() {
+            let (large, small) = idle.drain(..).partition::<Vec<_>, _>(|(_, kept)| kept.is_large());
+            idle.extend(small);
+            closed.extend(large);
+        }
+        drop(idle);
+        drop(closed);
+    }
+
+    /// Is memory short, so that nothing large should be kept?
+    fn is_short(&self) -> bool {
+        self.settings.memory.as_ref().is_some_and(Memory::is_half_used)
     }
 
     /// The connection that was used last and still stands.
@@ -123,14 +137,20 @@ impl Origin {
 
     /// Keeps a connection whose exchange is complete; closes the oldest when there are too many.
     pub(super) fn keep(&self, kept: Kept) {
-        if kept.is_closed() {
+        if kept.is_closed() || (kept.is_large() && self.is_short()) {
             return;
         }
         let mut idle = self.lock();
         idle.push_back((Instant::now(), kept));
-        if idle.len() > self.settings.idle_connections {
-            idle.pop_front();
-        }
+        let oldest = if idle.len() > self.most_idle() { idle.pop_front() } else { None };
+        drop(idle);
+        drop(oldest);
+    }
+
+    fn most_idle(&self) -> usize {
+        let fit =
+            self.settings.memory.as_ref().map_or(usize::MAX, |memory| memory.plan().origin_connections());
+        self.settings.idle_connections.min(fit)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Kept)>> {

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::body::{BoxError, Pace, PaceSettings, Received};
+use crate::memory::Memory;
 
 use super::http1::Kept;
 use super::http2::{Sending, of_h2};
@@ -66,7 +67,7 @@ impl ReplyBody {
 
     pub(super) fn http2(stream: h2::RecvStream, sending: Sending, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
-        Self { source: Source::Http2 { stream: Received::new(stream), sending }, origin, pace }
+        Self { source: Source::Http2 { stream: Received::new(stream, None), sending }, origin, pace }
     }
 
     /// Lets the origin pause as long as it likes: for streams in which silence is normal.
@@ -92,7 +93,7 @@ impl ReplyBody {
         if let Source::Http1 { body, kept, .. } = &mut self.source {
             if body.is_end_stream() {
                 if let Some(kept) = kept.take() {
-                    kept.read_freely(false);
+                    kept.read_first();
                     self.origin.keep(kept);
                 }
             }
@@ -104,9 +105,9 @@ impl ReplyBody {
 /// clients that do not read would cost a buffer each.
 fn poll_shyly(
     body: &mut Incoming,
-    kept: Option<&Kept>,
-    shy: &mut usize,
-    small: bool,
+    kept: Option<&mut Kept>,
+    (shy, small): (&mut usize, bool),
+    memory: Option<&Memory>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, OriginError>>> {
     let Some(kept) = kept.filter(|_| *shy > 0) else {
@@ -119,11 +120,11 @@ fn poll_shyly(
         Poll::Pending => kept.read_first(),
         Poll::Ready(Some(Ok(frame))) => {
             *shy = shy.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if *shy == 0 {
-                kept.read_freely(small);
+            if *shy == 0 && !kept.read_freely(small, memory) {
+                *shy = SHY;
             }
         }
-        Poll::Ready(_) => kept.read_freely(small),
+        Poll::Ready(_) => kept.read_first(),
     }
     polled
 }
@@ -143,7 +144,10 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let polled = match &mut this.source {
-            Source::Http1 { body, kept, shy, small } => poll_shyly(body, kept.as_ref(), shy, *small, cx),
+            Source::Http1 { body, kept, shy, small } => {
+                let memory = this.origin.settings.memory.as_ref();
+                poll_shyly(body, kept.as_mut(), (shy, *small), memory, cx)
+            }
             Source::Http2 { stream, .. } => stream.poll_frame(cx).map_err(of_h2),
         };
         match polled {
@@ -163,7 +167,7 @@ impl Body for ReplyBody {
                     None => {
                         if let Source::Http1 { kept, .. } = &mut this.source {
                             if let Some(kept) = kept.take() {
-                                kept.read_freely(false);
+                                kept.read_first();
                                 this.origin.keep(kept);
                             }
                         }

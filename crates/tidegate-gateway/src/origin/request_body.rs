@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body::{BoxError, ClientBody};
+use crate::socket::Watch;
 
 use super::sent::Sent;
 
@@ -22,6 +23,8 @@ struct Parts {
     ahead: VecDeque<Bytes>,
     rest: ClientBody,
     sent: Option<Sent>,
+    /// The connection that it is written to, of which no more is asked than it takes.
+    line: Option<Watch>,
 }
 
 impl RequestBody {
@@ -29,7 +32,7 @@ impl RequestBody {
     #[must_use]
     pub fn new(ahead: VecDeque<Bytes>, rest: ClientBody) -> Self {
         let empty = ahead.is_empty() && rest.is_end_stream();
-        Self((!empty).then(|| Box::new(Parts { ahead, rest, sent: None })))
+        Self((!empty).then(|| Box::new(Parts { ahead, rest, sent: None, line: None })))
     }
 
     /// A body without a byte.
@@ -45,6 +48,13 @@ impl RequestBody {
             parts.sent = Some(Sent::new());
         }
         parts.sent.clone()
+    }
+
+    /// It is written to this connection, and waits while that holds too much of it.
+    pub(super) fn goes_over(&mut self, line: &Watch) {
+        if let Some(parts) = &mut self.0 {
+            parts.line = Some(line.clone());
+        }
     }
 
     /// The same body once more, if all of it is here.
@@ -74,10 +84,16 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(parts) = &mut self.0 else { return Poll::Ready(None) };
+        if let Some(line) = &parts.line {
+            ready!(line.poll_owed(cx));
+        }
         let polled = match parts.ahead.pop_front() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
             None => Pin::new(&mut parts.rest).poll_frame(cx),
         };
+        if let (Some(line), Poll::Ready(Some(Ok(frame)))) = (&parts.line, &polled) {
+            line.owes(frame.data_ref().map_or(0, Bytes::len));
+        }
         match (polled, &parts.sent) {
             (Poll::Ready(Some(Err(error))), Some(sent)) => Poll::Ready(Some(Err(sent.broke(error).into()))),
             (Poll::Ready(frame), Some(sent)) => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::memory::Memory;
+
 /// How the service behind is spoken to. Nothing in it is unlimited.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -16,6 +18,8 @@ pub struct OriginSettings {
     pub body_timeout: Duration,
     /// An unused connection is closed after this: 60 s; most services close theirs earlier.
     pub idle_timeout: Duration,
+    /// Whose bytes answers are charged to; without it none are.
+    pub memory: Option<Memory>,
     /// The most unused connections: 256. In use are as many as the limit says.
     pub idle_connections: usize,
 }
@@ -28,6 +32,7 @@ impl Default for OriginSettings {
             head_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
+            memory: None,
             idle_connections: 256,
         }
     }

@@ -10,4 +10,4 @@ mod reasons;
 
 pub use audience::Audience;
 pub(crate) use audience::is_grpc;
-pub(crate) use reasons::{no_place_for_a_stream, problem_of};
+pub(crate) use reasons::{no_memory, no_place_for_a_stream, problem_of};

@@ -30,6 +30,12 @@ pub(crate) fn no_place_for_a_stream(refused: &Refused, grpc: bool) -> Problem {
     problem
 }
 
+/// What is said to whom there is no memory for.
+pub(crate) fn no_memory() -> Problem {
+    let detail = "The gateway's memory for requests is used up.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Memory, detail)
+}
+
 impl From<&OriginError> for Problem {
     fn from(error: &OriginError) -> Self {
         let (status, reason, detail) = match error.kind() {
@@ -74,6 +80,7 @@ impl From<Fault> for Problem {
                 Reason::Malformed,
                 "The request's head did not arrive in time.",
             ),
+            Fault::Memory => no_memory(),
         }
     }
 }

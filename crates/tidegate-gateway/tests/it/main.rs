@@ -8,6 +8,7 @@ mod conform;
 mod flood;
 mod gone;
 mod http2;
+mod ledger;
 mod origin;
 mod origin2;
 mod origin2_faults;

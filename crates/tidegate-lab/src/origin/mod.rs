@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `workers` | the model of the workers: who is served when |
 //! | `floor` | the one thread that lets their time pass, to a few microseconds |
-//! | `server` | HTTP around it, and `/.lab/stats` and `/.lab/set` |
+//! | `server` | HTTP around it, and `/.lab/…` |
+//! | `bulk` | bodies as large as asked for, and uploads that nobody reads |
 
+mod bulk;
 mod floor;
 mod server;
 mod workers;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
+use super::bulk::{Bulk, Dam, swallow};
 use super::floor::Floor;
 use super::workers::{OriginSettings, OriginStats};
 use crate::GONE_AT;
@@ -28,13 +29,21 @@ const CONNECTIONS: usize = 20_000;
 
 /// The fragile origin, bound to its address.
 ///
-/// Every path is work for a worker, except `GET /.lab/stats` (JSON) and
-/// `POST /.lab/set?workers=5&mean=20ms&dist=fixed&delay=1ms`, which change it while it runs.
+/// Every path is work for a worker, except
+///
+/// - `GET /.lab/stats`: its figures (JSON);
+/// - `POST /.lab/set?workers=5&mean=20ms&dist=fixed&delay=1ms`: changes it while it runs;
+/// - `GET /.lab/bytes/N` and `GET /.lab/endless`: a body, as fast as it is taken;
+/// - `POST /.lab/echo`: sends a body back, as it comes;
+/// - `POST /.lab/sink`: reads a body, and says its length;
+/// - `POST /.lab/unread`: the same, but nothing is read before `POST /.lab/release`.
 #[derive(Debug)]
 pub struct Origin {
     listener: TcpListener,
     floor: Arc<Floor>,
 }
+
+type Reply = Response<Either<Either<Full<Bytes>, Bulk>, Incoming>>;
 
 impl Origin {
     /// Listens on `address`.
@@ -87,6 +96,7 @@ impl Watch {
 
 async fn accept(listener: TcpListener, floor: Arc<Floor>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let dam = Arc::new(Dam::new());
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
@@ -95,9 +105,9 @@ async fn accept(listener: TcpListener, floor: Arc<Floor>) {
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let floor = Arc::clone(&floor);
+        let (floor, dam) = (Arc::clone(&floor), Arc::clone(&dam));
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, &floor));
+            let service = service_fn(|request| answer(request, &floor, &dam));
             // A connection that breaks is a client that left; the workers count it.
             let _ = http1::Builder::new().serve_connection(Io(stream), service).await;
             drop(place);
@@ -105,7 +115,8 @@ async fn accept(listener: TcpListener, floor: Arc<Floor>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, floor: &Floor) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, floor: &Floor, dam: &Dam) -> Result<Reply, Infallible> {
+    let bytes = |path: &str| path.strip_prefix("/.lab/bytes/").and_then(|bytes| bytes.parse().ok());
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/.lab/stats") => {
             (StatusCode::OK, serde_json::to_vec(&floor.stats()).unwrap_or_default().into())
@@ -114,9 +125,25 @@ async fn answer(request: Request<Incoming>, floor: &Floor) -> Result<Response<Fu
             Ok(()) => (StatusCode::OK, Bytes::from_static(b"changed\n")),
             Err(wrong) => (StatusCode::BAD_REQUEST, (wrong + "\n").into()),
         },
+        (&Method::GET, "/.lab/endless") => {
+            return Ok(Response::new(Either::Left(Either::Right(Bulk::new(None)))));
+        }
+        (&Method::GET, path) if bytes(path).is_some() => {
+            return Ok(Response::new(Either::Left(Either::Right(Bulk::new(bytes(path))))));
+        }
+        (&Method::POST, "/.lab/echo") => return Ok(Response::new(Either::Right(request.into_body()))),
+        (&Method::POST, "/.lab/sink") => (StatusCode::OK, swallow(request.into_body()).await),
+        (&Method::POST, "/.lab/unread") => {
+            dam.released().await;
+            (StatusCode::OK, swallow(request.into_body()).await)
+        }
+        (&Method::POST, "/.lab/release") => {
+            dam.release();
+            (StatusCode::OK, Bytes::from_static(b"released\n"))
+        }
         _ => work(floor, gone_at(request.headers())).await,
     };
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Either::Left(Either::Left(Full::new(body))));
     *response.status_mut() = status;
     Ok(response)
 }

@@ -1,7 +1,7 @@
 //! [`Engine`]: what all tasks of a pipeline share.
 //!
-//! Lock order: the books before a seat. A line's lock is never held together with either. Wakers run, and items and charges are
-//! dropped, when all are free.
+//! Lock order: the books before a seat. A line's lock is never held together with either. Wakers run, and items and
+//! charges are dropped, when all are free.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,9 @@ use std::task::Waker;
 
 use tidegate_control::credit::{Account, Blocked, Grants};
 
+use tokio::sync::Notify;
+
+use crate::budget::Lease;
 use crate::clock::Clock;
 use crate::sync::{Mutex, lock};
 use crate::wakes::Wakes;
@@ -17,6 +20,7 @@ use super::ended::Left;
 use super::fate::Fate;
 use super::ledger::Counts;
 use super::line::Waiting;
+use super::purse::{Grown, Purse};
 use super::room::Seat;
 use super::shares::{StageClock, Wait};
 
@@ -27,6 +31,8 @@ pub(super) struct Engine {
     pub(super) fate: Fate,
     /// Nanoseconds that an item may take, if that is bounded.
     pub(super) patience: Option<u64>,
+    /// Somebody waits for bytes that the budget does not have.
+    pub(super) hunger: Notify,
     books: Mutex<Books>,
     lines: Vec<Arc<dyn Waiting>>,
     left: Mutex<Vec<Left>>,
@@ -40,9 +46,31 @@ pub(super) struct Post {
     pub(super) counts: Counts,
 }
 
+/// The bytes of a pipeline: its accounts, what they have in common at most, and where that comes from if not from
+/// nowhere.
+pub(super) struct Bytes {
+    pub(super) accounts: Vec<Account>,
+    pub(super) common: u64,
+    pub(super) purse: Option<Purse>,
+}
+
+/// What is to be done when the books are free.
+enum Served {
+    /// Nothing.
+    Fed,
+    /// Somebody waits for what the budget does not have.
+    Hungry,
+    /// This is not needed any more; dropping it may wake others.
+    Spared(Lease),
+}
+
 /// Who holds how much, who waits, and for how long. The account of a stage is that of what it puts out.
 pub(super) struct Books {
     pub(super) grants: Grants<Arc<Seat>>,
+    /// Bytes that may be held at most.
+    bytes: u64,
+    /// Where they come from, if they are not its own.
+    purse: Option<Purse>,
     clocks: Vec<StageClock>,
     /// Those that are done and wait for their turn, by stage and turn.
     turns: Vec<BTreeMap<u64, Waker>>,
@@ -52,28 +80,48 @@ impl Engine {
     pub(super) fn new(
         stages: Vec<Post>,
         lines: Vec<Arc<dyn Waiting>>,
-        accounts: Vec<Account>,
-        common: u64,
+        bytes: Bytes,
         patience: Option<u64>,
     ) -> Self {
         let clocks = stages.iter().map(|_| StageClock::default()).collect();
         let turns = stages.iter().map(|_| BTreeMap::new()).collect();
-        let books = Mutex::new(Books { grants: Grants::new(common, accounts), clocks, turns });
+        let Bytes { accounts, common, purse } = bytes;
+        let most = accounts.iter().fold(common, |sum, account| sum.saturating_add(account.reserve));
+        let grants = Grants::new(if purse.is_some() { 0 } else { common }, accounts);
+        let books = Mutex::new(Books { grants, bytes: most, purse, clocks, turns });
         let (clock, fate, left) = (Clock::start(), Fate::default(), Mutex::default());
-        Self { clock, stages, fate, patience, books, lines, left }
+        Self { clock, stages, fate, patience, hunger: Notify::new(), books, lines, left }
     }
 
     /// Reads or changes the books, serves those who can be served now, and wakes them.
     pub(super) fn with_books<R>(&self, change: impl FnOnce(&mut Books) -> R) -> R {
         let mut wakes = Wakes::default();
-        let result = {
+        let (result, served) = {
             let mut books = lock(&self.books);
             let result = change(&mut books);
-            books.serve(&self.clock, &mut wakes);
-            result
+            (result, books.serve(&self.clock, &mut wakes))
         };
         wakes.run();
+        match served {
+            Served::Fed => {}
+            Served::Hungry => self.hunger.notify_one(),
+            Served::Spared(lease) => drop(lease),
+        }
         result
+    }
+
+    /// Common bytes that the next to be served lacks.
+    pub(super) fn short_of(&self) -> Option<u64> {
+        self.with_books(|books| books.grants.short_of())
+    }
+
+    /// Bytes that were waited for.
+    pub(super) fn put_in(&self, lease: Lease) {
+        let beyond = self.with_books(|books| match &mut books.purse {
+            Some(purse) => purse.put(&mut books.grants, lease),
+            None => Some(lease),
+        });
+        drop(beyond);
     }
 
     pub(super) fn counts(&self, stage: usize) -> Option<&Counts> {
@@ -121,6 +169,7 @@ impl Engine {
 
     /// The last task has ended: what still waits is taken out of its lines, and its bytes go back.
     pub(super) fn clear(&self) {
+        drop(self.with_books(|books| books.purse.take()));
         for (line, stage) in self.lines.iter().zip(self.stages.iter().skip(1)) {
             let items = line.clear();
             stage.counts.leave(u64::try_from(items.len()).unwrap_or(u64::MAX));
@@ -146,16 +195,32 @@ impl Engine {
 
 impl Books {
     /// Meets every demand that can be met.
-    fn serve(&mut self, clock: &Clock, wakes: &mut Wakes) {
-        if self.grants.waiting() == 0 {
-            return;
-        }
-        while let Some(grant) = self.grants.serve() {
-            if let Some(stage) = self.clocks.get_mut(grant.account) {
-                stage.go_on(Wait::Room, clock.now());
+    fn serve(&mut self, clock: &Clock, wakes: &mut Wakes) -> Served {
+        let mut grown = Grown::Yes;
+        while self.grants.waiting() > 0 && grown == Grown::Yes {
+            while let Some(grant) = self.grants.serve() {
+                if let Some(stage) = self.clocks.get_mut(grant.account) {
+                    stage.go_on(Wait::Room, clock.now());
+                }
+                wakes.extend(grant.value.grant());
             }
-            wakes.extend(grant.value.grant());
+            grown = match (&mut self.purse, self.grants.short_of()) {
+                (Some(purse), Some(missing)) => purse.grow(&mut self.grants, missing),
+                _ => Grown::AtMost,
+            };
         }
+        if self.grants.waiting() > 0 {
+            self.say_what_for(clock);
+        }
+        match (grown, &mut self.purse) {
+            (Grown::Full, _) => Served::Hungry,
+            (_, Some(purse)) => purse.spare(&mut self.grants).map_or(Served::Fed, Served::Spared),
+            (_, None) => Served::Fed,
+        }
+    }
+
+    /// What those that wait for room wait for.
+    fn say_what_for(&mut self, clock: &Clock) {
         for (account, stage) in self.clocks.iter_mut().enumerate() {
             if let Some(blocked) = self.grants.blocked(account) {
                 let for_budget = blocked == Blocked::Budget;
@@ -167,7 +232,7 @@ impl Books {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.grants.most()
+        self.bytes
     }
 
     pub(super) fn peak(&self) -> u64 {

@@ -4,12 +4,32 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::budget::Full;
+
 use super::failed::AnyError;
 
 /// A pipeline that could not run, or could get stuck: what is wrong, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PlanError {
-    pub(super) message: String,
+    message: String,
+    full: Option<Full>,
+}
+
+impl PlanError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), full: None }
+    }
+
+    pub(super) fn full(full: Full) -> Self {
+        let message = format!("there are no bytes for one of the largest items of each stage: {full}");
+        Self { message, full: Some(full) }
+    }
+
+    /// The budget's refusal, if that is all that is wrong: it may run later.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Full> {
+        self.full.as_ref()
+    }
 }
 
 impl fmt::Display for PlanError {

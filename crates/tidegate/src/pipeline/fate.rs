@@ -20,6 +20,7 @@ pub(super) struct Fate {
     tasks: Mutex<Vec<AbortHandle>>,
     failure: Mutex<Option<PipelineError>>,
     members: AtomicUsize,
+    alone: Notify,
     over: AtomicBool,
     ended: Notify,
 }
@@ -74,6 +75,11 @@ impl Fate {
         wait(&self.ended, || self.has_ended()).await;
     }
 
+    /// Waits until whoever asks is the only member left.
+    pub(super) async fn alone(&self) {
+        wait(&self.alone, || self.members.load(SeqCst) <= 1).await;
+    }
+
     pub(super) fn join(&self) {
         self.members.fetch_add(1, SeqCst);
     }
@@ -81,10 +87,14 @@ impl Fate {
     /// One of them ends; the last one runs `last` before anybody hears of it. Only members bring in members, so there
     /// is one last.
     pub(super) fn leave(&self, last: impl FnOnce()) {
-        if self.members.fetch_sub(1, SeqCst) == 1 {
-            last();
-            self.over.store(true, SeqCst);
-            self.ended.notify_waiters();
+        match self.members.fetch_sub(1, SeqCst) {
+            1 => {
+                last();
+                self.over.store(true, SeqCst);
+                self.ended.notify_waiters();
+            }
+            2 => self.alone.notify_waiters(),
+            _ => {}
         }
     }
 }

@@ -8,9 +8,10 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use tidegate_control::wait::DrainRate;
+use tokio::task::coop;
 
 use crate::sync::{Mutex, lock};
 use crate::wakes::Wakes;
@@ -152,6 +153,8 @@ impl<T> Future for Taking<'_, T> {
     type Output = Option<Taken<T>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // A worker whose line never gets empty has to let others run, and an abort in.
+        let coop = ready!(coop::poll_proceed(cx));
         let now = self.engine.clock.now();
         let old;
         let taken = {
@@ -185,6 +188,7 @@ impl<T> Future for Taking<'_, T> {
         };
         drop(old);
         if taken.is_ready() {
+            coop.made_progress();
             self.went_on();
         } else if !self.waits {
             self.waits = true;

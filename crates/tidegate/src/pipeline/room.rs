@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use tidegate_control::credit::Spot;
+use tokio::task::coop;
 
 use crate::sync::{Mutex, lock};
 
@@ -95,11 +96,14 @@ impl Future for Asking {
     type Output = Charge;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Charge> {
+        // Whoever always finds room has to let others run, and an abort in.
+        let coop = ready!(coop::poll_proceed(cx));
         let this = &mut *self;
         if let Some((_, seat)) = &this.waits {
             if !seat.poll(cx.waker()) {
                 return Poll::Pending;
             }
+            coop.made_progress();
             this.waits = None;
             return Poll::Ready(this.charge());
         }
@@ -114,7 +118,11 @@ impl Future for Asking {
             }
             Some((spot, seat))
         });
-        if this.waits.is_some() { Poll::Pending } else { Poll::Ready(this.charge()) }
+        if this.waits.is_some() {
+            return Poll::Pending;
+        }
+        coop.made_progress();
+        Poll::Ready(this.charge())
     }
 }
 

@@ -173,6 +173,13 @@ proptest! {
                 model.held.push(model.waiting.remove(at).0);
             }
             prop_assert!(model.next_of(None).is_none(), "somebody who fits was left waiting");
+            if let Some(missing) = grants.short_of() {
+                let mut richer = grants.clone();
+                richer.set_common(model.common + missing - 1);
+                prop_assert!(richer.serve().is_none_or(|_| missing > 1), "less would have done");
+                richer.set_common(model.common + missing);
+                prop_assert!(richer.serve().is_some(), "it is not enough");
+            }
             let taken: u64 = (0..3).map(|account| model.uses_of_common(&model.held, account)).sum();
             prop_assert_eq!(grants.common(), (model.common, taken));
             prop_assert_eq!(grants.held(), model.held.iter().map(|item| item.bytes).sum::<u64>());

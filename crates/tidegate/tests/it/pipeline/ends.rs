@@ -133,3 +133,22 @@ async fn an_outlet_that_was_kept_is_waited_for() {
     balances(&snapshot);
     assert_eq!(snapshot.stage("check").unwrap().ledger.passed, 6);
 }
+
+/// On one thread, a pipeline whose functions never wait lets others run, and an abort in.
+#[tokio::test]
+async fn a_pipeline_that_never_waits_can_be_aborted() {
+    let plan = Pipeline::from_iter(Stage::new("numbers"), 0_u64..)
+        .map(Stage::new("pass").concurrency(3), |number| async move { Ok(number) })
+        .expand(Stage::new("twice"), |number, mut out| async move {
+            // For ever.
+            loop {
+                out.emit(number).await?;
+            }
+        })
+        .sink(Stage::new("sink"), |_| async { Ok(()) });
+    let running = plan.run().unwrap();
+    while running.snapshot().delivered() < 1000 {
+        tokio::task::yield_now().await;
+    }
+    balances(&running.abort().await.snapshot);
+}

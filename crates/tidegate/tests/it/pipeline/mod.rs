@@ -4,5 +4,6 @@ mod ends;
 mod errors;
 mod flow;
 mod plans;
+mod purse;
 mod storm;
 mod times;

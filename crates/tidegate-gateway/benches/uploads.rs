@@ -1,0 +1,157 @@
+//! What the budget costs an upload: the gateway with its credit from the memory, beside a proxy with hyper's own windows
+//! (1 MiB each, without a bound over all connections), before the same origin, on the same threads, in turns.
+//!
+//! `cargo bench -p tidegate-gateway --bench uploads [-- ROUNDS [MEMORY]]`: 64 MB over each of eight HTTP/2 connections;
+//! prints MB/s of both and their ratio.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a program of its own: it may stop where it stands
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tidegate_gateway::Running;
+use tidegate_gateway::config::{Config, Effective};
+use tidegate_gateway::listen::Shutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const SIZE: usize = 64_000_000;
+const CONNECTIONS: usize = 8;
+const PIECE: usize = 16 * 1024;
+
+async fn sink(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let mut body = request.into_body();
+    while let Some(Ok(_)) = body.frame().await {}
+    Ok(Response::new(Empty::new()))
+}
+
+/// An origin that reads and forgets.
+async fn origin() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let serving = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(serving.serve_connection(TokioIo::new(tcp), service_fn(sink)));
+        }
+    });
+    address
+}
+
+async fn relay(request: Request<Incoming>, origin: SocketAddr) -> Result<Response<Incoming>, hyper::Error> {
+    let tcp = TcpStream::connect(origin).await.expect("the origin");
+    tcp.set_nodelay(true).unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
+    tokio::spawn(connection);
+    let (head, body) = request.into_parts();
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.uri.path().parse().unwrap();
+    request.headers_mut().insert("host", "a.example".parse().unwrap());
+    sender.send_request(request).await
+}
+
+/// A proxy with hyper's own windows.
+async fn bare(origin: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tcp.set_nodelay(true).unwrap();
+            let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let service = service_fn(move |request| relay(request, origin));
+            tokio::spawn(serving.serve_connection(TokioIo::new(tcp), service));
+        }
+    });
+    address
+}
+
+async fn upload(address: SocketAddr) {
+    let tcp = TcpStream::connect(address).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    let (sender, connection) = h2::client::handshake(tcp).await.unwrap();
+    tokio::spawn(connection);
+    let mut sender = sender.ready().await.unwrap();
+    let request = Request::post("http://a.example/sink").body(()).unwrap();
+    let (answer, mut stream) = sender.send_request(request, false).unwrap();
+    let piece = Bytes::from(vec![b'x'; PIECE]);
+    let mut left = SIZE;
+    while left > 0 {
+        stream.reserve_capacity(left.min(PIECE));
+        let room = poll_fn(|cx| stream.poll_capacity(cx)).await.unwrap().unwrap();
+        let some = room.min(left).min(PIECE);
+        left -= some;
+        stream.send_data(piece.slice(..some), left == 0).unwrap();
+    }
+    assert_eq!(answer.await.unwrap().status(), 200);
+}
+
+/// MB/s of all connections together.
+async fn measure(address: SocketAddr) -> f64 {
+    let began = Instant::now();
+    let mut uploads = JoinSet::new();
+    (0..CONNECTIONS).for_each(|_| {
+        uploads.spawn(upload(address));
+    });
+    while let Some(done) = uploads.join_next().await {
+        done.unwrap();
+    }
+    (SIZE * CONNECTIONS) as f64 / 1e6 / began.elapsed().as_secs_f64()
+}
+
+fn spread(mut values: Vec<f64>) -> String {
+    values.sort_by(f64::total_cmp);
+    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    format!("{:.2} / {:.2} / {:.2}", at(0), at(values.len() / 2), at(values.len() - 1))
+}
+
+async fn run(rounds: usize, memory: &str) {
+    let origin = origin().await;
+    let bare = bare(origin).await;
+    let words = format!(
+        "origin = 'http://{origin}'\nlisten = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\nlimit = 100\nmemory = '{memory}'"
+    );
+    let effective = Effective::new(Config::parse(&words).unwrap()).unwrap();
+    let running = Running::start(effective, None, Shutdown::new()).unwrap();
+    let gate = running.address();
+    tokio::spawn(running.serve());
+    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..rounds {
+        // In turns, and each first as often as second.
+        let (one, other) = if round % 2 == 0 {
+            let one = measure(gate).await;
+            (one, measure(bare).await)
+        } else {
+            let other = measure(bare).await;
+            (measure(gate).await, other)
+        };
+        println!(
+            "{one:.0} MB/s with a budget of {memory}, {other:.0} MB/s with hyper's windows: {:.2}",
+            one / other
+        );
+        ours.push(one);
+        theirs.push(other);
+        ratios.push(one / other);
+    }
+    println!("MB/s, least / median / most: {} and {}", spread(ours), spread(theirs));
+    println!("ratio, least / median / most: {}", spread(ratios));
+}
+
+fn main() {
+    let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let rounds = words.next().map_or(5, |word| word.parse().expect("a number of rounds"));
+    let memory = words.next().unwrap_or_else(|| "256MiB".to_owned());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run(rounds, &memory));
+}

@@ -1,0 +1,235 @@
+//! [`Frames`]: sees the frames of an HTTP/2 client as they pass, before the h2 crate does.
+//!
+//! It tells what h2 does not: that the client has acknowledged settings, and how many bytes of header blocks have
+//! come. A header block can unpack to a hundred times its size, so h2 gets no more of them in one round than
+//! [`ROUND`]; what they became is charged, or refused, before the next.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes of header blocks that h2 may unpack in one round: some twenty heads as small as they can be.
+const ROUND: usize = 8 * 1024;
+
+/// What an HTTP/2 client sends before its first frame (RFC 9113 §3.4).
+const PREFACE: usize = 24;
+const FRAME_HEAD: usize = 9;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
+
+/// What the reader of a connection and its driver tell each other.
+#[derive(Debug)]
+pub(super) struct Seen {
+    acks: AtomicU32,
+    round: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+/// A connection whose frames are seen.
+#[derive(Debug)]
+pub(super) struct Frames<S> {
+    inner: S,
+    seen: Arc<Seen>,
+    sight: Sight,
+}
+
+/// Where in the stream of frames a connection is.
+#[derive(Debug)]
+struct Sight {
+    /// Bytes of the preface or of a payload that are still to come.
+    skip: usize,
+    /// Do they belong to a header block?
+    block: bool,
+    head: [u8; FRAME_HEAD],
+    have: usize,
+}
+
+impl Seen {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            acks: AtomicU32::new(0),
+            round: AtomicUsize::new(ROUND),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// Settings that the client has acknowledged so far.
+    pub(super) fn acks(&self) -> u32 {
+        self.acks.load(Relaxed)
+    }
+
+    /// Lets h2 read on; true if it was stopped.
+    pub(super) fn next_round(&self) -> bool {
+        self.round.store(ROUND, Relaxed);
+        self.stopped.swap(false, Relaxed)
+    }
+}
+
+impl<S> Frames<S> {
+    pub(super) fn new(inner: S) -> (Self, Arc<Seen>) {
+        let seen = Seen::new();
+        let sight = Sight { skip: PREFACE, block: false, head: [0; FRAME_HEAD], have: 0 };
+        (Self { inner, seen: Arc::clone(&seen), sight }, seen)
+    }
+}
+
+impl Sight {
+    fn look(&mut self, mut bytes: &[u8], seen: &Seen) {
+        let mut block = 0;
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let some = self.skip.min(bytes.len());
+                self.skip -= some;
+                block += if self.block { some } else { 0 };
+                bytes = bytes.get(some..).unwrap_or_default();
+                continue;
+            }
+            let some = (FRAME_HEAD - self.have).min(bytes.len());
+            if let (Some(to), Some(from)) =
+                (self.head.get_mut(self.have..self.have + some), bytes.get(..some))
+            {
+                to.copy_from_slice(from);
+            }
+            self.have += some;
+            bytes = bytes.get(some..).unwrap_or_default();
+            if self.have == FRAME_HEAD {
+                let [a, b, c, kind, flags, ..] = self.head;
+                self.have = 0;
+                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                self.block = kind == HEADERS || kind == CONTINUATION;
+                block += if self.block { FRAME_HEAD } else { 0 };
+                if kind == SETTINGS && flags & ACK != 0 {
+                    seen.acks.fetch_add(1, Relaxed);
+                }
+            }
+        }
+        if block > 0 {
+            let left = seen.round.load(Relaxed).saturating_sub(block);
+            seen.round.store(left, Relaxed);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.seen.round.load(Relaxed) == 0 {
+            // The driver, which polls this, lets it go on.
+            this.seen.stopped.store(true, Relaxed);
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        this.sight.look(buffer.filled().get(before..).unwrap_or_default(), &this.seen);
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0, (length >> 8) as u8, length as u8, kind, flags, 0, 0, 0, 1];
+        bytes.resize(FRAME_HEAD + length, b'x');
+        bytes
+    }
+
+    #[tokio::test]
+    async fn acknowledgements_are_seen_wherever_reads_end() {
+        let sent = [
+            vec![b'P'; PREFACE],
+            frame(SETTINGS, 0, 12),
+            frame(0, ACK, 300),
+            frame(SETTINGS, ACK, 0),
+            frame(HEADERS, 4, 50),
+            frame(SETTINGS, ACK, 0),
+        ]
+        .concat();
+        for step in 1..sent.len() {
+            let chunks = tokio_test_reader(&sent, step);
+            let (mut frames, seen) = Frames::new(chunks);
+            let mut read = vec![0; sent.len()];
+            frames.read_exact(&mut read).await.unwrap();
+            assert_eq!((seen.acks(), read == sent), (2, true), "{step}");
+            assert_eq!(seen.round.load(Relaxed), ROUND - 59, "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_round_has_an_end() {
+        let sent = [vec![b'P'; PREFACE], frame(HEADERS, 5, 1000).repeat(100)].concat();
+        let (mut frames, seen) = Frames::new(tokio_test_reader(&sent, 1000));
+        let mut read = Vec::with_capacity(sent.len());
+        let mut rounds = 0;
+        while read.len() < sent.len() {
+            let before = read.len();
+            let mut reading =
+                std::pin::pin!(async { while frames.read_buf(&mut read).await.unwrap() > 0 {} });
+            let waker = std::task::Waker::noop();
+            let _ = reading.as_mut().poll(&mut Context::from_waker(waker));
+            assert!(read.len() - before <= ROUND + 1009, "{}", read.len() - before);
+            rounds += usize::from(seen.next_round());
+        }
+        assert!(rounds >= 10, "{rounds}");
+    }
+
+    /// Gives `step` bytes a read.
+    fn tokio_test_reader(bytes: &[u8], step: usize) -> impl AsyncRead + Unpin {
+        struct Steps(std::collections::VecDeque<Vec<u8>>);
+        impl AsyncRead for Steps {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+                to: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                if let Some(mut next) = self.0.pop_front() {
+                    let rest = next.split_off(next.len().min(to.remaining()));
+                    to.put_slice(&next);
+                    if !rest.is_empty() {
+                        self.0.push_front(rest);
+                    }
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+        Steps(bytes.chunks(step).map(<[u8]>::to_vec).collect())
+    }
+}

@@ -1,0 +1,186 @@
+//! [`Account`]: what one connection holds.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tidegate::budget::Lease;
+use tokio::time::Instant;
+
+use super::{Holder, Kind, Memory, Tier};
+
+/// What one connection holds. What is charged to it comes back when the last that can hold its bytes is dropped: its
+/// task, its streams, a tunnel.
+#[derive(Debug)]
+pub(crate) struct Account {
+    memory: Memory,
+    key: usize,
+    peer: SocketAddr,
+    since: Instant,
+    kind: AtomicU8,
+    lease: Mutex<Lease>,
+    bytes: AtomicU64,
+}
+
+/// Bytes charged to a connection until this is dropped.
+#[derive(Debug)]
+#[must_use = "dropped, it gives its bytes back"]
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    bytes: u64,
+}
+
+impl Account {
+    /// The account of a connection that was just accepted, with its floor.
+    pub(crate) fn open(memory: &Memory, floor: Lease, peer: SocketAddr) -> Arc<Self> {
+        memory.enter(|key| {
+            Arc::new(Self {
+                memory: memory.clone(),
+                key,
+                peer,
+                since: Instant::now(),
+                kind: AtomicU8::new(Kind::Opening as u8),
+                bytes: AtomicU64::new(floor.bytes()),
+                lease: Mutex::new(floor),
+            })
+        })
+    }
+
+    /// The budget behind it.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Says what the connection speaks. HTTP/1 gives back what only HTTP/2 needs.
+    pub(crate) fn speaks(&self, kind: Kind) {
+        self.kind.store(kind as u8, Relaxed);
+        if kind == Kind::Http1 {
+            let plan = self.memory.plan();
+            self.give(plan.floor() - plan.idle1());
+        }
+    }
+
+    /// Charges `bytes` more, if they fit.
+    pub(crate) fn take(&self, bytes: u64, tier: Tier) -> bool {
+        if matches!(tier, Tier::More | Tier::Grow) && !self.is_fair(bytes) {
+            return false;
+        }
+        let Some(lease) = self.memory.lease(bytes, tier) else { return false };
+        self.add(lease);
+        true
+    }
+
+    /// Gives `bytes` back.
+    pub(crate) fn give(&self, bytes: u64) {
+        if bytes > 0 {
+            self.bytes.fetch_sub(bytes, Relaxed);
+            let part = self.lease().split(bytes);
+            // After the lock, since whoever waits for it is woken here.
+            drop(part);
+        }
+    }
+
+    /// Charges `bytes` until the charge is dropped, if they fit.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: u64, tier: Tier) -> Option<Charge> {
+        self.take(bytes, tier).then(|| Charge { account: Arc::clone(self), bytes })
+    }
+
+    /// Charges a connection's only request. **When full**: waits its turn, for `within` at most. **When cancelled**:
+    /// nothing is charged.
+    pub(crate) async fn request(self: &Arc<Self>, more: u64, within: Duration) -> Option<Charge> {
+        let bytes = self.memory.plan().request() + more;
+        let lease = self.memory.wait(bytes, within).await?;
+        self.add(lease);
+        Some(Charge { account: Arc::clone(self), bytes })
+    }
+
+    /// Charges one more request of this connection, if it fits.
+    pub(crate) fn one_more(self: &Arc<Self>, more: u64) -> Option<Charge> {
+        self.charge(self.memory.plan().request() + more, Tier::More)
+    }
+
+    pub(super) fn holder(&self) -> Holder {
+        let kind = [Kind::Opening, Kind::Http1, Kind::Http2]
+            .into_iter()
+            .find(|kind| *kind as u8 == self.kind.load(Relaxed))
+            .unwrap_or(Kind::Opening);
+        Holder {
+            peer: self.peer,
+            protocol: kind.name(),
+            bytes: self.bytes.load(Relaxed),
+            since_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// When memory is short nobody should have more than others.
+    fn is_fair(&self, bytes: u64) -> bool {
+        !self.memory.is_half_used()
+            || self.bytes.load(Relaxed).saturating_add(bytes) <= self.memory.fair_share()
+    }
+
+    fn add(&self, lease: Lease) {
+        self.bytes.fetch_add(lease.bytes(), Relaxed);
+        // It comes from the same budget.
+        let _ = self.lease().merge(lease);
+    }
+
+    // Nothing that can panic is done under this lock.
+    fn lease(&self) -> MutexGuard<'_, Lease> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.memory.leave(self.key);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.give(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Plan;
+    use super::*;
+
+    async fn open(memory: &Memory, port: u16) -> Arc<Account> {
+        Account::open(memory, memory.floor().await, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    #[tokio::test]
+    async fn everything_comes_back() {
+        let memory = Memory::new(Plan::new(64 << 20, false, false));
+        let fixed = memory.facts().charged_bytes;
+        let one = open(&memory, 1).await;
+        assert_eq!(memory.facts().charged_bytes, fixed + memory.plan().floor());
+        one.speaks(Kind::Http1);
+        assert_eq!(memory.facts().charged_bytes, fixed + memory.plan().idle1());
+        let request = one.request(10, Duration::ZERO).await.unwrap();
+        assert_eq!(memory.holders(9)[0].bytes, memory.plan().idle1() + memory.plan().request() + 10);
+        assert_eq!(memory.holders(9)[0].protocol, "http/1");
+        drop(one);
+        assert_eq!(memory.facts().holders, 1, "a request keeps its connection's account");
+        drop(request);
+        assert_eq!((memory.facts().charged_bytes, memory.facts().holders), (fixed, 0));
+    }
+
+    #[tokio::test]
+    async fn who_has_much_gets_no_more_than_its_share() {
+        let memory = Memory::new(Plan::new(64 << 20, false, false));
+        let greedy = open(&memory, 1).await;
+        let mut held: Vec<_> = std::iter::from_fn(|| greedy.one_more(0)).collect();
+        assert!(memory.is_half_used());
+        let polite = open(&memory, 2).await;
+        // No more for the greedy one, although some of its own comes back.
+        held.truncate(held.len() - 1);
+        assert!(greedy.one_more(0).is_none());
+        let first = polite.one_more(0);
+        assert!(first.is_some());
+        assert!(!greedy.take(1, Tier::Grow));
+    }
+}

@@ -1,0 +1,95 @@
+//! What each thing takes at most, in bytes, with the kernel's share.
+//!
+//! The figures are bounds that code keeps (windows, buffers) or were measured (tasks, tables) and rounded up. The proof
+//! that `tidegate check` prints is their sum; the tests under attack compare it with the size of the process.
+
+use http::HeaderMap;
+
+const KIB: u64 = 1024;
+
+/// The program at rest: code, runtime, allocator, its admin pages; and what a few connections may unpack at the same
+/// moment before it can be charged (a round of header blocks for each of the runtime's threads).
+pub(super) const BASE: u64 = 16 * 1024 * KIB;
+
+/// An HTTP/1 connection between two requests: its task, hyper's state and smallest buffers, the kernel's socket.
+pub(super) const IDLE: u64 = 16 * KIB;
+
+/// The buffers of TLS, of one connection.
+pub(super) const TLS: u64 = 40 * KIB;
+
+/// An HTTP/2 connection without windows and streams: the buffers of its codec (16 + 8 KiB), two HPACK tables, its task,
+/// and the kernel's socket.
+pub(super) const FIXED2: u64 = 48 * KIB;
+
+/// Answer bytes that one HTTP/2 connection may hold unsent, and the kernel beside it, from the begin: a frame's worth
+/// that is being written and one that is next.
+pub(crate) const ROOM: u64 = 32 * KIB;
+
+/// Heads of streams that wait for their turn on one HTTP/2 connection; beyond it they are charged one by one.
+pub(crate) const HEADS: u64 = 16 * KIB;
+
+/// One request and its answer, as long as neither has many bytes: its task, its head up to [`HEAD`], the exchange with
+/// the origin with hyper's smallest buffers, two small reads of a body on their way (24 KiB measured); and what the kernel
+/// holds unsent for the client (16 KiB). What it holds of the origin's answer comes on top, as the plan has it.
+pub(super) const REQUEST: u64 = 40 * KIB;
+
+/// Kernel buffers of a connection to an HTTP/1 origin hold this much of an answer that nobody reads (`SO_RCVBUF`), which
+/// takes twice as much: the least that keeps a near origin busy, and the system's own beginning.
+pub(super) const RECEIVE: (u64, u64) = (16 * KIB, 64 * KIB);
+
+/// What of a head a request's own charge covers.
+pub(crate) const HEAD: u64 = 4 * KIB;
+
+/// A body that may flow freely: hyper's read buffer and a frame of its size on the other side, at most 64 KiB each.
+pub(super) const FREE: u64 = 128 * KIB;
+
+/// The same in pieces of a frame's size: hyper's buffer and one on its way, beside what a request has anyway.
+pub(super) const FREE_SMALL: u64 = 32 * KIB;
+
+/// A tunnel: 16 KiB each way, its task, both sockets.
+pub(crate) const TUNNEL: u64 = 64 * KIB;
+
+/// An unused connection to the origin: hyper's smallest buffers, a task, the kernel's socket.
+pub(super) const KEPT: u64 = 24 * KIB;
+
+/// The least window of an HTTP/2 connection: RFC 9113 §6.9.2 gives it to every peer, and nothing takes it back.
+pub(crate) const LEAST_WINDOW: u32 = 65_535;
+
+/// What a window of `bytes` can make us hold: the bytes, and half as much again for frames so small that their
+/// bookkeeping outweighs them (h2's own bound, `data_frame_budget`, is half of the window).
+pub(crate) const fn window_cost(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes.div_ceil(2))
+}
+
+/// What an HTTP/2 connection takes from its begin to its end, beside one request: it can always receive, and answer.
+pub(super) const FLOOR2: u64 = FIXED2 + window_cost(LEAST_WINDOW as u64) + ROOM + HEADS;
+
+/// What a head takes: its bytes, and for each field its place in the map.
+pub(crate) fn head_cost(target: usize, headers: &HeaderMap) -> u64 {
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum();
+    (target + fields) as u64
+}
+
+/// The map's entry (104 bytes), its index, and the room that maps keep free.
+const FIELD: usize = 160;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_costs_half_as_much_again() {
+        assert_eq!(window_cost(u64::from(LEAST_WINDOW)), 98_303);
+        assert_eq!(window_cost(0), 0);
+        assert_eq!(window_cost(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_head_of_many_small_fields_costs_more_than_its_bytes() {
+        let mut headers = HeaderMap::new();
+        (0..100).for_each(|_| {
+            headers.append("a", "b".parse().unwrap());
+        });
+        assert_eq!(head_cost(10, &headers), 10 + 100 * 162);
+    }
+}

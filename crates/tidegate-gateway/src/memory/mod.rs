@@ -1,0 +1,26 @@
+//! One number for every byte that the gateway holds for its peers.
+//!
+//! Before anything can take room, its most is charged to one budget: a connection before it is accepted, a request
+//! before it is begun, a window before it is opened, a buffer before it may grow. What does not fit waits or is refused
+//! with [`Reason::Memory`](tidegate::Reason::Memory), so that the sum of all that peers can make the gateway hold, kernel
+//! buffers included, never exceeds the number.
+//!
+//! | File | What it holds |
+//! |---|---|
+//! | `costs` | what each thing takes at most, and how that is known |
+//! | `plan` | [`Plan`]: a number divided into what is fixed and what is charged; the proof of the worst case |
+//! | `pool` | [`Memory`]: the budget, who may take how much of it, and who holds how much |
+//! | `machine` | how much the container or the machine has |
+//! | `account` | what one connection holds |
+
+mod account;
+mod costs;
+pub(crate) mod machine;
+mod plan;
+mod pool;
+
+pub(crate) use account::{Account, Charge};
+pub(crate) use costs::{HEAD, HEADS, LEAST_WINDOW, TUNNEL, head_cost, window_cost};
+pub use plan::Plan;
+pub use pool::{Holder, Memory, MemoryFacts};
+pub(crate) use pool::{Kind, Tier};

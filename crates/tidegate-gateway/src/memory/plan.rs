@@ -1,0 +1,185 @@
+//! [`Plan`]: a number divided into what is fixed and what is charged.
+
+use std::fmt::Write as _;
+
+use super::costs::{
+    BASE, FIXED2, FLOOR2, FREE, HEADS, IDLE, KEPT, LEAST_WINDOW, RECEIVE, REQUEST, ROOM, TLS, window_cost,
+};
+
+/// The least that can be asked of a gateway: the program, and some connections.
+const LEAST: u64 = 32 * 1024 * 1024;
+/// Windows to an HTTP/2 origin: a 64th of the number, and at most 4 MiB, which is 40 MB/s over 100 ms.
+const ORIGIN_WINDOW: (u64, u64) = (256 * 1024, 4 * 1024 * 1024);
+/// The most an HTTP/2 client may send ahead of who reads: 4 MiB, of which a stream has a quarter.
+const LARGEST_WINDOW: (u64, u64) = (LEAST_WINDOW as u64, 4 * 1024 * 1024);
+/// Answer bytes that one HTTP/2 connection may hold unsent where there is plenty: eight frames.
+const LARGEST_ROOM: u64 = 128 * 1024;
+
+/// How many bytes may be held, and what that allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// All of it.
+    pub bytes: u64,
+    /// Do clients speak TLS?
+    pub tls: bool,
+    /// Does the origin speak HTTP/2?
+    pub origin_http2: bool,
+}
+
+impl Plan {
+    /// The least number of bytes.
+    pub const LEAST: u64 = LEAST;
+
+    /// A plan for so many bytes; [`LEAST`](Self::LEAST) at least.
+    #[must_use]
+    pub fn new(bytes: u64, tls: bool, origin_http2: bool) -> Self {
+        Self { bytes: bytes.max(LEAST), tls, origin_http2 }
+    }
+
+    /// What is taken before the first client comes.
+    pub(crate) fn fixed(&self) -> u64 {
+        BASE + self.origin_connections() as u64 * KEPT + self.origin_windows()
+    }
+
+    /// What is charged as clients come.
+    pub(crate) fn spendable(&self) -> u64 {
+        self.bytes.saturating_sub(self.fixed())
+    }
+
+    /// Unused connections to the origin that may be kept: a 64th of the number, 256 at most.
+    pub(crate) fn origin_connections(&self) -> usize {
+        usize::try_from((self.bytes / 64 / KEPT).clamp(8, 256)).unwrap_or(8)
+    }
+
+    /// The window of a connection to an HTTP/2 origin.
+    pub(crate) fn origin_window(&self) -> u32 {
+        u32::try_from((self.bytes / 64).clamp(ORIGIN_WINDOW.0, ORIGIN_WINDOW.1)).unwrap_or(LEAST_WINDOW)
+    }
+
+    fn origin_windows(&self) -> u64 {
+        if self.origin_http2 { window_cost(u64::from(self.origin_window())) } else { 0 }
+    }
+
+    /// The largest window of an HTTP/2 client's connection: a 16th of the number at most.
+    pub(crate) fn largest_window(&self) -> u32 {
+        u32::try_from((self.bytes / 16).clamp(LARGEST_WINDOW.0, LARGEST_WINDOW.1)).unwrap_or(LEAST_WINDOW)
+    }
+
+    /// The most answer bytes that one HTTP/2 connection may hold unsent.
+    pub(crate) fn largest_room(&self) -> u64 {
+        LARGEST_ROOM
+    }
+
+    /// What a connection takes before it is accepted: then nobody knows yet what it will speak.
+    pub(crate) fn floor(&self) -> u64 {
+        FLOOR2 + self.request() + self.of_tls()
+    }
+
+    /// What an HTTP/1 connection keeps between requests.
+    pub(crate) fn idle1(&self) -> u64 {
+        IDLE + self.of_tls()
+    }
+
+    /// What an HTTP/2 connection without streams keeps when memory is short.
+    pub(crate) fn asleep2(&self) -> u64 {
+        FIXED2 + self.of_tls()
+    }
+
+    /// What of it comes back when it sleeps, beside its windows.
+    pub(crate) fn dreams2(&self) -> u64 {
+        ROOM + HEADS + self.request()
+    }
+
+    /// What one request takes.
+    pub(crate) fn request(&self) -> u64 {
+        REQUEST + if self.origin_http2 { 0 } else { 2 * self.receive() }
+    }
+
+    /// What the kernel may hold of an answer of an HTTP/1 origin (`SO_RCVBUF`): a 4096th of the number.
+    pub(crate) fn receive(&self) -> u64 {
+        (self.bytes / 4096).clamp(RECEIVE.0, RECEIVE.1)
+    }
+
+    fn of_tls(&self) -> u64 {
+        if self.tls { TLS } else { 0 }
+    }
+
+    /// The proof of the worst case: the number, term by term, and how many fit.
+    #[must_use]
+    pub fn proof(&self) -> String {
+        let mut text = String::new();
+        let kib = |bytes: u64| bytes.div_ceil(1024);
+        let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
+        let floors = self.tier(FLOOR_SHARE);
+        let tls = if self.tls { format!(" + TLS {}", kib(TLS)) } else { String::new() };
+        let _ = write!(
+            text,
+            "#   {} MiB at worst = fixed {} + charged as clients come, at most {}\n\
+             #   fixed: program {} MiB, unused origin connections {} x {} KiB, windows to the origin {} KiB\n\
+             #   HTTP/2 connection, at least {} KiB: fixed {} + window {} (65535 bytes x 1.5) + unsent answers and kernel {} + waiting heads {} + one request {}{tls}\n\
+             #   HTTP/2 connection, at most: window {} KiB x 1.5, unsent answers {} KiB; without streams, when memory is short: {} KiB\n\
+             #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more\n\
+             #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB; a body read before the door its bytes\n\
+             #   connections that fit at the floor: {} of HTTP/2, {} of HTTP/1\n",
+            mib(self.bytes),
+            mib(self.fixed()),
+            mib(self.spendable()),
+            mib(BASE),
+            self.origin_connections(),
+            kib(KEPT),
+            kib(self.origin_windows()),
+            kib(self.floor()),
+            kib(FIXED2),
+            kib(window_cost(u64::from(LEAST_WINDOW))),
+            kib(ROOM),
+            kib(HEADS),
+            kib(self.request()),
+            kib(u64::from(self.largest_window())),
+            kib(self.largest_room()),
+            kib(self.asleep2()),
+            kib(self.idle1()),
+            kib(self.request()),
+            kib(self.request()),
+            kib(REQUEST),
+            kib(self.request() - REQUEST),
+            kib(super::costs::HEAD),
+            kib(FREE),
+            floors / self.floor(),
+            floors / self.idle1(),
+        );
+        text
+    }
+
+    /// So many percent of what is charged, on top of what is fixed: a bound of the whole.
+    pub(super) fn tier(&self, percent: u64) -> u64 {
+        self.spendable() / 100 * percent
+    }
+}
+
+/// What floors may take together, in percent; see [`Tier`](super::Tier).
+pub(super) const FLOOR_SHARE: u64 = 85;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_number_lets_some_in() {
+        for (tls, origin_http2) in [(false, false), (true, true)] {
+            let plan = Plan::new(0, tls, origin_http2);
+            assert_eq!(plan.bytes, Plan::LEAST);
+            assert!(plan.tier(FLOOR_SHARE) / plan.floor() >= 35, "{plan:?}");
+            assert!(plan.floor() > plan.asleep2() + plan.dreams2());
+        }
+    }
+
+    #[test]
+    fn the_proof_adds_up() {
+        let plan = Plan::new(64 << 20, false, false);
+        assert_eq!(plan.fixed() + plan.spendable(), 64 << 20);
+        let proof = plan.proof();
+        assert!(proof.starts_with("#   64 MiB at worst = fixed"), "{proof}");
+        assert!(proof.lines().all(|line| line.starts_with('#')), "{proof}");
+    }
+}

@@ -1,0 +1,313 @@
+//! [`Memory`]: the budget, who may take how much of it, and who holds how much.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use serde::Serialize;
+use slab::Slab;
+use tidegate::budget::{Budget, Lease};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::account::Account;
+use super::plan::FLOOR_SHARE;
+use super::{Plan, costs};
+
+/// How often it is looked whether another connection fits, while none does.
+const AGAIN: Duration = Duration::from_millis(10);
+/// Requests that wait for memory, each on a connection of its own.
+const WAITERS: usize = 10_000;
+/// Those who could give something back are asked so often at most.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What something is charged for: the less can be done without it, the more of the budget it may use. So neither
+/// streams nor windows can take what newcomers need, and connections cannot take what their requests need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    /// Another request of a connection that has one: 60 %, and no more than its fair share when half is used.
+    More,
+    /// A window or buffer may be larger than it must be: 70 %, and its fair share likewise.
+    Grow,
+    /// A connection: 85 %.
+    Floor,
+    /// A window that others have used up, for a body that somebody reads: 95 %.
+    Rescue,
+    /// The only request of its connection: everything.
+    First,
+}
+
+impl Tier {
+    const fn percent(self) -> u64 {
+        match self {
+            Self::More => 60,
+            Self::Grow => 70,
+            Self::Floor => FLOOR_SHARE,
+            Self::Rescue => 95,
+            Self::First => 100,
+        }
+    }
+}
+
+/// What a connection speaks, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Opening,
+    Http1,
+    Http2,
+}
+
+impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Http1 => "http/1",
+            Self::Http2 => "http/2",
+        }
+    }
+}
+
+/// The bytes of one gateway. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    plan: Plan,
+    budget: Budget,
+    _fixed: Option<Lease>,
+    open: AtomicU64,
+    refused: AtomicU64,
+    began: Instant,
+    asked: AtomicU64,
+    ask: watch::Sender<u64>,
+    accounts: Mutex<Slab<Weak<Account>>>,
+}
+
+/// Figures of the bytes that are held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemoryFacts {
+    /// All there is.
+    pub limit_bytes: u64,
+    /// What is charged now. Never above `limit_bytes`.
+    pub charged_bytes: u64,
+    /// The most that ever was.
+    pub charged_peak_bytes: u64,
+    /// Of it: what the program itself takes.
+    pub fixed_bytes: u64,
+    /// Connections that hold some.
+    pub holders: u64,
+    /// Requests and heads refused because they did not fit.
+    pub refused: u64,
+}
+
+/// Who holds bytes, how many, since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Holder {
+    /// The peer.
+    pub peer: SocketAddr,
+    /// What it speaks: `opening`, `http/1`, `http/2`.
+    pub protocol: &'static str,
+    /// Bytes charged for it.
+    pub bytes: u64,
+    /// Milliseconds since it was accepted.
+    pub since_ms: u64,
+}
+
+impl Memory {
+    /// The bytes of `plan`, of which the program's own are taken at once.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        let budget = Budget::root("gateway", plan.bytes).max_waiters(WAITERS).build();
+        let fixed = budget.try_lease(plan.fixed()).ok();
+        Self(Arc::new(Inner {
+            plan,
+            budget,
+            _fixed: fixed,
+            open: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            began: Instant::now(),
+            asked: AtomicU64::new(0),
+            ask: watch::Sender::new(0),
+            accounts: Mutex::default(),
+        }))
+    }
+
+    /// How the bytes are divided.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.0.plan
+    }
+
+    /// Figures of this moment.
+    #[must_use]
+    pub fn facts(&self) -> MemoryFacts {
+        let (limit_bytes, charged_bytes) = (self.0.budget.limit(), self.0.budget.used());
+        debug_assert!(charged_bytes <= limit_bytes, "{charged_bytes} of {limit_bytes} bytes are charged");
+        MemoryFacts {
+            limit_bytes,
+            charged_bytes,
+            charged_peak_bytes: self.0.budget.peak(),
+            fixed_bytes: self.0.plan.fixed(),
+            holders: self.0.open.load(Relaxed),
+            refused: self.0.refused.load(Relaxed),
+        }
+    }
+
+    /// Those who hold most, at most `most` of them.
+    #[must_use]
+    pub fn holders(&self, most: usize) -> Vec<Holder> {
+        let accounts: Vec<_> = self.accounts().iter().filter_map(|(_, account)| account.upgrade()).collect();
+        let mut holders: Vec<_> = accounts.iter().map(|account| account.holder()).collect();
+        holders.sort_unstable_by_key(|holder| std::cmp::Reverse(holder.bytes));
+        holders.truncate(most);
+        holders
+    }
+
+    /// The floor of a connection that is about to be accepted. **When full**: waits until it fits, and asks those who
+    /// could give something back to do so. **When cancelled**: nothing is held.
+    pub(crate) async fn floor(&self) -> Lease {
+        loop {
+            match self.lease(self.0.plan.floor(), Tier::Floor) {
+                Some(lease) => return lease,
+                None => sleep(AGAIN).await,
+            }
+        }
+    }
+
+    /// So many bytes, if there are as many for this purpose. Never waits.
+    pub(crate) fn lease(&self, bytes: u64, tier: Tier) -> Option<Lease> {
+        let lease = if self.fits(bytes, tier) { self.0.budget.try_lease(bytes).ok() } else { None };
+        if lease.is_none() {
+            self.ask_back();
+        }
+        lease
+    }
+
+    /// Bytes without which a connection can do nothing. **When full**: waits its turn, for `within` at most. **When
+    /// cancelled**: leaves the line, and nothing is held.
+    pub(crate) async fn wait(&self, bytes: u64, within: Duration) -> Option<Lease> {
+        if let Some(lease) = self.lease(bytes, Tier::First) {
+            return Some(lease);
+        }
+        timeout(within, self.0.budget.lease(bytes)).await.ok()?.ok()
+    }
+
+    /// The room that a body takes when it may flow freely, or in pieces of a frame's size.
+    pub(crate) fn free_flow(&self, small: bool) -> Option<Lease> {
+        self.lease(if small { costs::FREE_SMALL } else { costs::FREE }, Tier::Grow)
+    }
+
+    /// Counts a request that did not fit.
+    pub(crate) fn refused(&self) {
+        self.0.refused.fetch_add(1, Relaxed);
+    }
+
+    /// Hears when memory is short.
+    pub(crate) fn asks(&self) -> watch::Receiver<u64> {
+        self.0.ask.subscribe()
+    }
+
+    /// The most that one connection should hold when memory is short.
+    pub(super) fn fair_share(&self) -> u64 {
+        self.0.plan.spendable() / (self.0.open.load(Relaxed) + 1)
+    }
+
+    /// Is more than half of what can be charged in use?
+    pub(crate) fn is_half_used(&self) -> bool {
+        self.0.budget.used() > self.0.plan.fixed() + self.0.plan.spendable() / 2
+    }
+
+    fn fits(&self, bytes: u64, tier: Tier) -> bool {
+        let most = self.0.plan.fixed() + self.0.plan.tier(tier.percent());
+        tier == Tier::First || self.0.budget.used().saturating_add(bytes) <= most
+    }
+
+    /// Asks those who could give something back to do so; not again and again.
+    fn ask_back(&self) {
+        let now = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let last = self.0.asked.load(Relaxed);
+        let due = last == 0 || now.saturating_sub(last) >= ASK_AGAIN.as_millis() as u64;
+        if due && self.0.asked.compare_exchange(last, now, Relaxed, Relaxed).is_ok() {
+            self.0.ask.send_modify(|times| *times = times.wrapping_add(1));
+        }
+    }
+
+    pub(super) fn enter(&self, account: impl FnOnce(usize) -> Arc<Account>) -> Arc<Account> {
+        self.0.open.fetch_add(1, Relaxed);
+        let mut accounts = self.accounts();
+        let entry = accounts.vacant_entry();
+        let account = account(entry.key());
+        entry.insert(Arc::downgrade(&account));
+        account
+    }
+
+    pub(super) fn leave(&self, key: usize) {
+        self.0.open.fetch_sub(1, Relaxed);
+        let _ = self.accounts().try_remove(key);
+    }
+
+    // Nothing that can panic is done under this lock, and no account ends under it.
+    fn accounts(&self) -> MutexGuard<'_, Slab<Weak<Account>>> {
+        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory() -> Memory {
+        Memory::new(Plan::new(Plan::LEAST, false, false))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_leave_room_for_their_requests() {
+        let memory = memory();
+        let mut floors = Vec::new();
+        while let Some(floor) = memory.lease(memory.plan().floor(), Tier::Floor) {
+            floors.push(floor);
+        }
+        assert!(floors.len() >= 35, "{}", floors.len());
+        assert!(memory.lease(1, Tier::Grow).is_none() && memory.lease(1, Tier::More).is_none());
+        let first = memory.lease(memory.plan().request(), Tier::First);
+        assert!(first.is_some());
+        // The next connection waits until another one has gone.
+        assert!(timeout(Duration::from_secs(1), memory.floor()).await.is_err());
+        floors.pop();
+        drop(first);
+        drop(timeout(Duration::from_secs(1), memory.floor()).await.unwrap());
+        let facts = memory.facts();
+        assert!(
+            facts.charged_peak_bytes > facts.charged_bytes && facts.charged_peak_bytes <= facts.limit_bytes
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_could_give_back_is_asked_but_not_again_and_again() {
+        let memory = memory();
+        let mut asks = memory.asks();
+        assert!(!asks.has_changed().unwrap());
+        for _ in 0..100 {
+            assert!(memory.lease(u64::MAX / 2, Tier::Grow).is_none());
+        }
+        asks.changed().await.unwrap();
+        assert_eq!(*asks.borrow_and_update(), 1);
+        sleep(ASK_AGAIN).await;
+        assert!(memory.lease(u64::MAX / 2, Tier::Grow).is_none());
+        assert!(asks.has_changed().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_its_turn_and_not_for_ever() {
+        let memory = memory();
+        let all = memory.lease(memory.plan().spendable(), Tier::First).unwrap();
+        assert!(memory.wait(100, Duration::from_secs(1)).await.is_none());
+        let (waited, ()) = tokio::join!(memory.wait(100, Duration::from_secs(1)), async { drop(all) });
+        assert_eq!(waited.unwrap().bytes(), 100);
+    }
+}

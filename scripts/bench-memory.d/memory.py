@@ -1,0 +1,342 @@
+"""Runs the attacks of scripts/bench-memory and prints what each server held. JSON lines go to target/bench-memory/."""
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+TIDEGATE = os.environ["TIDEGATE"]
+EACH = float(os.environ.get("SECONDS_EACH", "5"))
+ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name]
+HERE = os.path.dirname(os.path.abspath(__file__))
+MIB = 1 << 20
+# What lets nothing but memory bound the gate.
+GATE = ["--memory", "64MiB", "--limit", "20000", "--max-queue", "20000", "--max-streams", "20000", "--max-wait", "60s",
+        "--client-timeout", "10m"]
+NGINX = """
+worker_processes 1; daemon off; pid {work}/nginx.pid; error_log {work}/error.log;
+events {{ worker_connections 20000; }}
+http {{
+    access_log off; client_body_temp_path {work}; proxy_temp_path {work}; client_max_body_size 0;
+    fastcgi_temp_path {work}; uwsgi_temp_path {work}; scgi_temp_path {work};
+    # Else it would write the endless answers to its disk.
+    proxy_max_temp_file_size 0; proxy_request_buffering off;
+    server {{ listen 127.0.0.1:{two} http2; location / {{ proxy_pass http://{origin}; proxy_http_version 1.1; }} }}
+    server {{ listen 127.0.0.1:{one}; location / {{ proxy_pass http://{origin}; proxy_http_version 1.1; }} }}
+}}
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def start(command):
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+class Server:
+    """A running server: `two` and `one` are where it speaks HTTP/2 and HTTP/1, `behind` is whom to tell of a release."""
+
+    def __init__(self, process, two, one, behind=None, also=()):
+        self.process, self.two, self.one, self.also = process, two, one, also
+        self.behind = behind or one
+
+    def family(self):
+        pids, known = [self.process.pid], []
+        while pids:
+            pid = pids.pop()
+            known.append(pid)
+            try:
+                with open(f"/proc/{pid}/task/{pid}/children") as children:
+                    pids += map(int, children.read().split())
+            except OSError:
+                pass
+        return known
+
+    def rss(self):
+        total = 0
+        for pid in self.family():
+            try:
+                with open(f"/proc/{pid}/status") as status:
+                    total += int(re.search(r"VmRSS:\s+(\d+)", status.read())[1]) * 1024
+            except (OSError, TypeError):
+                pass
+        return total
+
+    def kernel(self):
+        """Bytes that the kernel holds for its sockets, those to an origin included: skmem's r, w and f."""
+        ends = {f"sport = :{address.split(':')[1]}" for address in (self.two, self.one)}
+        if self.also:
+            ends.add(f"dport = :{self.behind.split(':')[1]}")
+        shown = subprocess.run(["ss", "-tmnH", " or ".join(ends)], capture_output=True, text=True).stdout
+        return sum(map(int, re.findall(r"[(,][rwf](\d+)", shown)))
+
+    def stop(self):
+        for pid in self.family():
+            os.kill(pid, signal.SIGKILL)
+        for process in (self.process, *self.also):
+            process.kill()
+            process.wait()
+
+
+def lab_origin():
+    origin = start([TIDEGATE, "lab", "origin", "--listen", "127.0.0.1:0", "--workers", "1000", "--mean", "1ms"])
+    return origin, re.search(r"http://([^/ ]+)", origin.stdout.readline())[1]
+
+
+def tidegate(flags=()):
+    origin, behind = lab_origin()
+    gate = start([TIDEGATE, f"http://{behind}", *GATE, *flags, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+    address, admin = (re.search(r"http://([^/ ]+)", gate.stderr.readline())[1] for _ in range(2))
+    server = Server(gate, address, address, behind, [origin])
+    server.admin = admin
+    return server
+
+
+def nginx():
+    origin, behind = lab_origin()
+    work, two, one = tempfile.mkdtemp(), free_port(), free_port()
+    os.chmod(work, 0o777)
+    with open(f"{work}/nginx.conf", "w") as file:
+        file.write(NGINX.format(work=work, two=two, one=one, origin=behind))
+    process = start(["nginx", "-c", f"{work}/nginx.conf", "-e", f"{work}/error.log"])
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", two)).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    return Server(process, f"127.0.0.1:{two}", f"127.0.0.1:{one}", behind, [origin])
+
+
+def printing(*command):
+    process = start(command)
+    addresses = process.stdout.readline().split()
+    return Server(process, addresses[0], addresses[-1])
+
+
+SERVERS = {
+    "tidegate": tidegate,
+    "hyper": lambda: printing(os.environ["HYPER"]),
+    "nginx": nginx,
+    "go": lambda: printing(os.environ["GO"]),
+    "node": lambda: printing("node", f"{HERE}/server.js"),
+}
+
+
+def get(address, path, method="GET"):
+    with socket.create_connection(tuple(address.split(":")), timeout=20) as tcp:
+        tcp.sendall(f"{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+        answer = b""
+        while read := tcp.recv(65_536):
+            answer += read
+        return answer.decode(errors="replace")
+
+
+class Probe(threading.Thread):
+    """Another client: a request every 10 ms on connections of its own; how long each took."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address, self.took, self.failed, self.over = address, [], 0, False
+
+    def run(self):
+        while not self.over:
+            begun = time.monotonic()
+            try:
+                if not get(self.address, "/").startswith("HTTP/1.1 200"):
+                    self.failed += 1
+                self.took.append(time.monotonic() - begun)
+            except OSError:
+                self.failed += 1
+            time.sleep(0.01)
+
+    def end(self):
+        self.over = True
+        took = sorted(self.took) or [float("inf")]
+        rank = lambda share: round(took[min(len(took) - 1, int(share * len(took)))] * 1000, 1)
+        return {"requests": len(self.took), "failed": self.failed, "p50_ms": rank(0.5), "p99_ms": rank(0.99)}
+
+
+class Watch(threading.Thread):
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.over, self.peak, self.kernel = server, False, 0, 0
+
+    def run(self):
+        looked = 0
+        while not self.over:
+            self.peak = max(self.peak, self.server.rss())
+            if time.monotonic() > looked + 1:
+                looked = time.monotonic()
+                self.kernel = max(self.kernel, self.server.kernel())
+            time.sleep(0.02)
+
+
+def row(attack, name, **figures):
+    shown = "  ".join(f"{key} {value}" for key, value in figures.items())
+    print(f"{attack:7} {name:10} {shown}", flush=True)
+    os.makedirs("target/bench-memory", exist_ok=True)
+    with open("target/bench-memory/figures.jsonl", "a") as file:
+        file.write(json.dumps({"attack": attack, "server": name, **figures}) + "\n")
+
+
+def attack(mode, server, path, *arguments, seconds=EACH):
+    address = server.one if mode == "slow" else server.two
+    return start([TIDEGATE, "lab", "attack", mode, f"http://{address}{path}", *map(str, arguments),
+                  "--duration", f"{int(seconds * 1000)}ms"])
+
+
+def measured(what, name, server, crowd, finish=lambda: {}, per=1):
+    before = server.rss()
+    watch, probe = Watch(server), Probe(server.one)
+    watch.start()
+    said = crowd.stdout.readline()
+    assert said == "open\n", (said, crowd.stderr.read())
+    probe.start()
+    more = finish()
+    report = crowd.stdout.readline()
+    watch.over = True
+    other = probe.end()
+    row(what, name, rss_before=round(before / MIB, 1), rss_peak=round(watch.peak / MIB, 1),
+        kernel_kib_each=round(watch.kernel / 1024 / per, 1), **more, crowd=json.loads(report or "{}"), other=other)
+    server.stop()
+
+
+def unread():
+    for name, server in servers():
+        measured("unread", name, server, attack("unread", server, "/.lab/endless", "--connections", 40, "--streams", 200), per=40)
+
+
+def slow():
+    count = 9_000
+    for name, server in servers({"tidegate": lambda: tidegate(["--stall-timeout", "10s"])}):
+        # Two descriptors for each in a proxy, and one here: near the system's usual 20,000.
+        measured("slow", name, server, attack("slow", server, "/.lab/endless", "--connections", count, seconds=6 * EACH), per=count)
+
+
+def hold():
+    for name, server in servers():
+        crowd = attack("hold", server, "/.lab/unread", "--connections", 600, "--streams", 10, "--upload", 100_000, seconds=12 * EACH)
+
+        def finish():
+            time.sleep(EACH)
+            get(server.behind, "/.lab/release", "POST")
+            begun = time.monotonic()
+            crowd.wait(timeout=20 * EACH)
+            return {"finished_s": round(time.monotonic() - begun, 1)}
+
+        measured("hold", name, server, crowd, finish, per=600)
+
+
+def zero():
+    for name, server in servers():
+        measured("zero", name, server, attack("zero", server, "/.lab/endless", "--connections", 40, "--streams", 100), per=40)
+
+
+def bomb():
+    for name, server in servers():
+        measured("bomb", name, server, attack("bomb", server, "/.lab/endless", "--connections", 20, "--streams", 200), per=20)
+
+
+def flood(address, head, over):
+    piece = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+    try:
+        with socket.create_connection(tuple(address.split(":"))) as tcp:
+            tcp.sendall(head)
+            tcp.setblocking(False)
+            while not over.is_set():
+                try:
+                    tcp.send(piece)
+                except BlockingIOError:
+                    time.sleep(0.001)
+    except OSError:
+        pass
+
+
+def echo():
+    """The gate before asyncio's echo that waits would be asyncio's figure; before one that echoes bodies it is its own."""
+    head = b"POST /.lab/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for name, begin in {
+        "tidegate": tidegate,
+        "asyncio": lambda: printing(sys.executable, f"{HERE}/echo.py"),
+        "drain": lambda: printing(sys.executable, f"{HERE}/echo.py", "drain"),
+    }.items():
+        if ONLY and name not in ONLY:
+            continue
+        server, over = begin(), threading.Event()
+        time.sleep(0.5)
+        before, watch = server.rss(), Watch(server)
+        watch.start()
+        crowd = [threading.Thread(target=flood, args=(server.one, head if name == "tidegate" else b"", over)) for _ in range(10)]
+        for one in crowd:
+            one.start()
+        time.sleep(EACH)
+        over.set()
+        for one in crowd:
+            one.join()
+        watch.over = True
+        row("echo", name, rss_before=round(before / MIB, 1), rss_peak=round(watch.peak / MIB, 1))
+        server.stop()
+
+
+def charged(server):
+    return float(re.search(r"^tidegate_memory_charged_bytes (\S+)", get(server.admin, "/metrics"), re.M)[1])
+
+
+def chance():
+    """C 12: everything at once, in any order."""
+    server = tidegate(["--stall-timeout", "5s"])
+    dice, crowds, over = random.Random(12), [], time.monotonic() + float(os.environ.get("SECONDS", "600"))
+    watch, most = Watch(server), 0
+    before = charged(server)
+    watch.start()
+    while time.monotonic() < over:
+        mode, path = dice.choice([("unread", "/.lab/endless"), ("unread", "/.lab/bytes/300000"), ("zero", "/.lab/endless"),
+                                  ("hold", "/.lab/unread"), ("hold", "/.lab/sink"), ("bomb", "/.lab/bytes/1000"),
+                                  ("slow", "/.lab/endless"), ("unacknowledged", "/")])
+        crowds.append(attack(mode, server, path, "--connections", dice.randint(1, 200), "--streams", dice.randint(1, 200),
+                             "--upload", dice.randint(0, MIB), seconds=dice.uniform(0.5, 8)))
+        while len([crowd for crowd in crowds if crowd.poll() is None]) > 8:
+            most = max(most, charged(server))
+            time.sleep(0.05)
+        crowds = [crowd for crowd in crowds if crowd.poll() is None]
+        most = max(most, charged(server))
+    for crowd in crowds:
+        crowd.kill()
+    for _ in range(100):
+        time.sleep(0.1)
+        if charged(server) <= before:
+            break
+    watch.over = True
+    row("random", "tidegate", charged_peak=round(most / MIB, 2), rss_peak=round(watch.peak / MIB, 1),
+        charged_after=charged(server) - before)
+    server.stop()
+
+
+def servers(changed={}):
+    for name, begin in SERVERS.items():
+        if ONLY and name not in ONLY:
+            continue
+        try:
+            server = changed.get(name, begin)()
+        except (OSError, KeyError, IndexError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        time.sleep(0.5)
+        yield name, server
+
+
+ATTACKS = {"unread": unread, "slow": slow, "hold": hold, "zero": zero, "bomb": bomb, "echo": echo, "random": chance}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or ATTACKS:
+        ATTACKS[name]()
