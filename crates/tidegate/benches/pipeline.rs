@@ -1,8 +1,8 @@
-//! A pipeline with every way of getting stuck in it (ordered, expanding, batching), at the least bytes that it may have: does it
-//! come through, how fast, and how much memory does the process take beyond that?
+//! A pipeline with every way of getting stuck in it (ordered, expanding, batching), at the least bytes that it may
+//! have: does it come through, how fast, and how much memory does the process take beyond that?
 //!
-//! `cargo bench -p tidegate --features stream --bench pipeline -- [ITEMS]` (ten million unless given). Fails if it does not come through, or
-//! takes more than its budget and 20 MB.
+//! `cargo bench -p tidegate --features stream --bench pipeline -- [ITEMS]` (ten million unless given). Fails if it
+//! does not come through, or takes more than its budget and 20 MB.
 
 use std::time::{Duration, Instant};
 

@@ -123,8 +123,8 @@ impl Drop for Worker {
     }
 }
 
-/// What belongs to an item that a stage has in hand: its turn, its bytes, its entry in the ledger. All of it ends when this
-/// is dropped, in that order.
+/// What belongs to an item that a stage has in hand: its turn, its bytes, its entry in the ledger. All of it ends
+/// when this is dropped, in that order.
 pub(super) struct Papers {
     turn: Option<Turn>,
     /// The turn, or where there is none the age: who gets room first.
