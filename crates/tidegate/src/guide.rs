@@ -13,6 +13,7 @@ macro_rules! pages {
 pages! {
     Readme = "README.md",
     AskFirst = "docs/guide/ask-first.md",
+    Echo = "docs/guide/echo.md",
     FiftyConnections = "docs/guide/fifty-connections.md",
     #[cfg(feature = "stream")]
     Luggage = "docs/guide/luggage.md",
