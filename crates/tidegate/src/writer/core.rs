@@ -174,26 +174,25 @@ impl<W> Core<W> {
         self.io.take()
     }
 
-    fn reset(&mut self) -> bool {
-        let Some(io) = self.end() else { return false };
+    /// Ends it with a reset; counted first, so that a peer which sees the end is counted already.
+    fn reset(&mut self, count: impl FnOnce(&Counts)) {
+        let Some(io) = self.end() else { return };
+        count(&self.counts);
         if let Some(kernel) = &self.kernel {
             kernel.abort(&io);
         }
-        true
     }
 
     /// Ends it without having said everything. A peer must not take what it got for the whole.
     pub(super) fn abort(&mut self) {
-        if self.reset() {
-            self.counts.aborted.fetch_add(1, Relaxed);
-        }
+        self.reset(|counts| {
+            counts.aborted.fetch_add(1, Relaxed);
+        });
     }
 
     fn fail(&mut self, error: impl Into<WriteError>) -> WriteError {
         let error = error.into();
-        if self.reset() {
-            self.counts.ended_by(&error);
-        }
+        self.reset(|counts| counts.ended_by(&error));
         error
     }
 
