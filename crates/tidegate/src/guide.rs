@@ -18,6 +18,8 @@ pages! {
     #[cfg(feature = "stream")]
     Luggage = "docs/guide/luggage.md",
     OnceMore = "docs/guide/once-more.md",
+    #[cfg(feature = "stream")]
+    OneBudget = "docs/guide/one-budget.md",
     Pipelines = "docs/guide/pipelines.md",
     Semaphore = "docs/guide/semaphore.md",
     Threads = "docs/guide/threads.md",

@@ -15,7 +15,7 @@ use super::{Bag, channel, exactly};
 
 const BYTES: u64 = 64;
 const TASKS: u64 = 8;
-const ROUNDS: u64 = 125_000 / 2; // in each of two storms
+const ROUNDS: u64 = 125_000;
 
 struct Random(u64);
 
