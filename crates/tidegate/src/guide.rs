@@ -13,10 +13,13 @@ macro_rules! pages {
 pages! {
     Readme = "README.md",
     AskFirst = "docs/guide/ask-first.md",
+    Echo = "docs/guide/echo.md",
     FiftyConnections = "docs/guide/fifty-connections.md",
     #[cfg(feature = "stream")]
     Luggage = "docs/guide/luggage.md",
     OnceMore = "docs/guide/once-more.md",
+    #[cfg(feature = "stream")]
+    OneBudget = "docs/guide/one-budget.md",
     Pipelines = "docs/guide/pipelines.md",
     Semaphore = "docs/guide/semaphore.md",
     Threads = "docs/guide/threads.md",

@@ -42,8 +42,8 @@ impl Chunk {
         Self { words, seed: None, gauge: Arc::clone(gauge) }
     }
 
-    /// Loads a chunk. Elsewhere this would read from a disk or a network: there is room for it first, then it waits, then the
-    /// numbers come.
+    /// Loads a chunk. Elsewhere this would read from a disk or a network: there is room for it first, then it waits,
+    /// then the numbers come.
     pub(crate) async fn load(seed: u64, gauge: &Arc<Gauge>) -> Self {
         let mut chunk = Self::new(gauge);
         tokio::task::yield_now().await;

@@ -1,4 +1,5 @@
-//! Everything at once: a task for each chunk and for each node of the tree. Nothing says to a chunk that nobody can use it yet.
+//! Everything at once: a task for each chunk and for each node of the tree. Nothing says to a chunk that nobody can
+//! use it yet.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Ten thousand chunks of a megabyte, added up as a tree by four workers: the shape of dask/distributed#2602, where the chunks
-//! were loaded faster than they were added up, until the machine was full.
+//! Ten thousand chunks of a megabyte, added up as a tree by four workers: the shape of dask/distributed#2602, where
+//! the chunks were loaded faster than they were added up, until the machine was full.
 //!
-//! `cargo run --release -p example-tree-reduce -- [SOURCES] [RUNS]` (10,000 and one pair of runs, unless given) prints the most bytes that existed, and the
-//! time, of a pipeline and of a version that starts everything at once.
+//! `cargo run --release -p example-tree-reduce -- [SOURCES] [RUNS]` (10,000 and one pair of runs, unless given)
+//! prints the most bytes that existed, and the time, of a pipeline and of a version that starts everything at once.
 
 mod chunk;
 mod eager;

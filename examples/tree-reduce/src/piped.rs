@@ -13,8 +13,8 @@ const BUDGET: u64 = 64 << 20;
 /// Chunks that are loaded or wait to be added: one for each worker, and a tenth more (Dask's worker-saturation).
 pub(crate) const LOADED: u64 = (WORKERS as u64 * 11).div_ceil(10);
 
-/// The most that can exist at a time: the chunks that were loaded, and what each level of the tree holds for the next one: a sum for each
-/// that adds up, and two for the one that takes them.
+/// The most that can exist at a time: the chunks that were loaded, and what each level of the tree holds for the next
+/// one: a sum for each that adds up, and two for the one that takes them.
 pub(crate) fn bound(levels: u32) -> u64 {
     let (lowest, above) = (WORKERS as u64 + 2, 1 + 2);
     (LOADED + lowest + above * u64::from(levels.saturating_sub(1))) * BYTES

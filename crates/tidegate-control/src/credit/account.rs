@@ -23,8 +23,8 @@ impl Account {
         Self { reserve, most: most.max(reserve), items: u64::MAX, ordered: false }
     }
 
-    /// Of at most so many items at a time (at least one). Not for an ordered account: those behind could take the place of
-    /// the one in front of them.
+    /// Of at most so many items at a time (at least one). Not for an ordered account: those behind could take the
+    /// place of the one in front of them.
     #[must_use]
     pub fn items(self, items: u64) -> Self {
         Self { items: items.max(1), ..self }

@@ -6,14 +6,15 @@ use super::account::{Account, Blocked, Demand, Held};
 ///
 /// The accounts stand in the order in which things move on, from 0. What an account holds is charged to its reserve
 /// first; what goes beyond is common. A demand is met if its account has room, and either needs nothing common or
-/// finds it free; common bytes go to the account furthest downstream in which somebody waits for them, there to the oldest
-/// turn, and nobody passes: what downstream gets is on its way out. In an ordered account only the turn that is next to end may
-/// stand on the reserve, else those behind it could take it and wait for the one in front of them for ever.
+/// finds it free; common bytes go to the account furthest downstream in which somebody waits for them, there to the
+/// oldest turn, and nobody passes: what downstream gets is on its way out. In an ordered account only the turn that
+/// is next to end may stand on the reserve, else those behind it could take it and wait for the one in front of them
+/// for ever.
 ///
 /// So a demand not above the reserve is always met when its account holds nothing at the front, and what an account
 /// holds at the front goes on when the next account moves: from the end backwards, something always can
-/// (`docs/decisions/0008-pipelines-cannot-deadlock.md`). And never is more held than the reserves and the common bytes are
-/// together.
+/// (`docs/decisions/0008-pipelines-cannot-deadlock.md`). And never is more held than the reserves and the common
+/// bytes are together.
 ///
 /// ```
 /// use tidegate_control::credit::{Account, Blocked, Grants};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tidegate::budget::Lease;
 
-use crate::body::{BoxError, ClientBody};
+use crate::body::{Ahead, BoxError, ClientBody};
 use crate::memory::{Memory, Tier};
 use crate::socket::{UNWRITTEN, Watch};
 
@@ -107,6 +107,8 @@ impl Over {
         }
     }
 }
+
+impl Ahead for RequestBody {}
 
 impl Body for RequestBody {
     type Data = Bytes;

@@ -3,12 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::budget::{Budget, Lease};
+use crate::wakes::Wakes;
+
 use super::ledger::{Ledger, Need};
 
 /// A channel seen by what is leased from it.
 pub(super) trait Account: Send + Sync {
     /// The channel's number: of two, the lower one is locked first.
     fn number(&self) -> u64;
+
+    /// What its bytes are charged to as well.
+    fn budget(&self) -> Option<&Budget>;
 
     /// Something with the credit, under the channel's lock.
     fn with(&self, job: &mut dyn FnMut(&mut Ledger));
@@ -28,11 +34,13 @@ pub struct Charge {
     /// One, or none for what was split off.
     items: usize,
     since: u64,
+    /// The same bytes in the budget behind the channel, if there is one. Given back after the channel's.
+    lease: Option<Box<Lease>>,
 }
 
 impl Charge {
-    pub(super) fn new(account: Arc<dyn Account>, need: Need, since: u64) -> Self {
-        Self { account, need, items: 1, since }
+    pub(super) fn new(account: Arc<dyn Account>, need: Need, since: u64, lease: Option<Box<Lease>>) -> Self {
+        Self { account, need, items: 1, since, lease }
     }
 
     /// Bytes held.
@@ -47,7 +55,8 @@ impl Charge {
         let bytes = bytes.min(self.need.bytes);
         self.need.bytes -= bytes;
         let need = Need { bytes, ..self.need };
-        Self { account: Arc::clone(&self.account), need, items: 0, since: self.since }
+        let lease = self.lease.as_mut().and_then(|lease| lease.split(bytes)).map(Box::new);
+        Self { account: Arc::clone(&self.account), need, items: 0, since: self.since, lease }
     }
 
     /// Something with the credit of its channel.
@@ -61,7 +70,8 @@ impl Charge {
         if self.account.number() == to.number() {
             return true;
         }
-        let mut wakes = crate::wakes::Wakes::default();
+        let Some(lease) = self.charge_budget(to.budget()) else { return false };
+        let mut wakes = Wakes::default();
         let mut moved = false;
         let (need, items, since) = (self.need, self.items, self.since);
         let mut change = |from: &mut Ledger, to: &mut Ledger| {
@@ -84,11 +94,42 @@ impl Charge {
         if moved {
             self.need.tag = tag;
             let was = std::mem::replace(&mut self.account, to);
+            // The new one instead of the old one, if it is another.
+            match lease {
+                Budgeted::Kept => {}
+                Budgeted::New(lease) => self.lease = lease,
+            }
             drop(was);
+        } else if let (Budgeted::Kept, Some(lease), Some(home)) =
+            (lease, &mut self.lease, self.account.budget())
+        {
+            // Back to where it was; if others took the room meanwhile, it stays charged over there.
+            _ = lease.transfer(home);
         }
         wakes.run();
         moved
     }
+
+    /// Charges what is held to the budget that it is to be charged to, before the channel's lock is taken: a budget wakes
+    /// whoever waits for what comes back. `None` if there is no room in it.
+    fn charge_budget(&mut self, to: Option<&Budget>) -> Option<Budgeted> {
+        match (&mut self.lease, to) {
+            (None, None) => Some(Budgeted::Kept),
+            (Some(lease), Some(to)) => lease.transfer(to).ok().map(|()| Budgeted::Kept),
+            (None, Some(to)) => {
+                to.try_lease(self.need.bytes).ok().map(|new| Budgeted::New(Some(Box::new(new))))
+            }
+            (Some(_), None) => Some(Budgeted::New(None)),
+        }
+    }
+}
+
+/// What becomes of the lease when the charge has been moved.
+enum Budgeted {
+    /// It is charged to the right budget already.
+    Kept,
+    /// This takes its place.
+    New(Option<Box<Lease>>),
 }
 
 impl Drop for Charge {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::clock::{Clock, nanos};
 use crate::limiter::ConfigError;
 
@@ -64,6 +65,7 @@ pub struct Config<T> {
     pub(super) oversize: Oversize,
     pub(super) overflow: Overflow<T>,
     pub(super) target_delay: Option<Duration>,
+    pub(super) budget: Option<Budget>,
     pub(super) weigh: fn(&T) -> u64,
 }
 
@@ -93,6 +95,7 @@ impl<T> Config<T> {
             oversize: Oversize::default(),
             overflow: Overflow::default(),
             target_delay: None,
+            budget: None,
             weigh,
         }
     }
@@ -141,6 +144,14 @@ impl<T> Config<T> {
     /// a pace that was measured too low cannot choke the channel.
     pub fn min_bytes(mut self, bytes: u64) -> Self {
         self.min_bytes = Some(bytes);
+        self
+    }
+
+    /// Charges all bytes to `budget` as well, from reserve to drop. An item has its turn in the channel first, and then waits
+    /// for the budget, if the policy is to wait. Where nobody waits, it is refused ([`Why::Memory`](super::Why::Memory)), displaced or
+    /// rerouted; older ones are displaced if what they hold in the budget is enough for it. None by default.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
         self
     }
 

@@ -71,7 +71,7 @@ impl<T> Leased<T> {
     }
 
     /// Moves the charge to another channel, atomically: there is no moment at which it counts in both or in neither. The
-    /// item stays in hand. **When full:** nothing waits; it stays charged here.
+    /// item stays in hand. A budget behind both is not asked for more. **When full:** nothing waits; it stays charged here.
     ///
     /// # Errors
     /// The lease as it was, if the other channel has no room, somebody waits there, or it takes no more.

@@ -319,7 +319,7 @@ impl Ledger {
                 *old = news.and_then(|waker| parked.replace(waker.clone()));
                 Poll::Pending
             }
-            Some(Seat::Free(_)) | None => Poll::Pending,
+            Some(Seat::Owing(_) | Seat::Free(_)) | None => Poll::Pending,
         }
     }
 
@@ -335,17 +335,28 @@ impl Ledger {
                 self.unreserve(need, 1, since, wakes);
                 None
             }
+            Seat::Owing(waker) => waker,
             Seat::Free(_) => None,
         }
+    }
+
+    /// A seat for one that has its credit and waits for the budget's.
+    pub(super) fn owe(&mut self) -> u32 {
+        self.seats.take(Seat::Owing(None))
+    }
+
+    /// It goes on waiting. The waker that `waker` takes the place of, to be dropped when the lock is free.
+    pub(super) fn owe_on(&mut self, at: u32, waker: &Waker) -> Option<Waker> {
+        let Some(Seat::Owing(parked)) = self.seats.get_mut(at) else { return None };
+        let known = parked.as_ref().is_some_and(|it| it.will_wake(waker));
+        if known { None } else { parked.replace(waker.clone()) }
     }
 
     /// Nobody waits any longer: all are woken, to find the door closed.
     pub(super) fn close(&mut self, door: Door, wakes: &mut Wakes) {
         self.door = door;
-        for seat in self.seats.waiting() {
-            if let Seat::Waiting { waker, .. } = seat {
-                wakes.extend(waker.take());
-            }
+        for waker in self.seats.wakers() {
+            wakes.extend(waker.take());
         }
     }
 

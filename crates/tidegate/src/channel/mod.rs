@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `config` | [`Config`], [`Overflow`], [`Oversize`]: how large, and what when it is full |
 //! | `weigh` | [`Weigh`]: the bytes that an item keeps alive |
-//! | `sender`, `sending`, `permit`, `turn` | [`Sender`]; sending, reserving, waiting for a turn |
+//! | `sender`, `sending`, `permit`, `turn`, `due` | [`Sender`]; sending, reserving, waiting for a turn and for the budget |
+//! | `overflow` | what policy does where nobody waits |
 //! | `sent` | [`Sent`], [`Full`], [`Closed`]: what became of an item |
 //! | `receiver`, `leased`, `account` | [`Receiver`], [`Leased`], [`Charge`]: what is in hand, and its bytes |
 //! | `occupancy`, `tally` | [`Occupancy`], [`Borrower`], [`Tally`]: what can be asked |
@@ -17,10 +18,12 @@
 
 mod account;
 mod config;
+mod due;
 mod leased;
 mod ledger;
 mod occupancy;
 mod outlet;
+mod overflow;
 mod pace;
 mod permit;
 mod receiver;

@@ -61,7 +61,7 @@ pub struct Borrower {
     pub items: usize,
     /// Bytes charged.
     pub bytes: u64,
-    /// How long ago those bytes were charged, on the average. Of items that come in quick succession, up to eight share one
+    /// How long ago those bytes were charged, on the average. Of items that come in quick succession, up to sixteen share one
     /// look at the clock.
     pub age: Duration,
 }

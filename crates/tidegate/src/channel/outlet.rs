@@ -24,6 +24,7 @@ impl<T> Outlet<T> {
     }
 
     /// The next item that the receiver has already.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Queued<T>> {
         let queued = self.queue.pop_front()?;
         self.returns.taken.add(queued.need.bytes, 1);

@@ -7,9 +7,9 @@ use tidegate_control::wait::{DrainRate, Prediction, Throughput};
 use crate::clock::Clock;
 use crate::readiness::WaitEstimate;
 
-/// Events that share one look at the clock while they come in quick succession: an eighth of its cost is small beside a send,
-/// and when the pace drops suddenly seven of them, at most, are told the time before.
-const SHARED: u32 = 8;
+/// Events that share one look at the clock while they come in quick succession: a sixteenth of its cost is small beside a
+/// send, and when the pace drops suddenly fifteen of them, at most, are told the time before.
+const SHARED: u32 = 16;
 /// Quick succession: so many looks, one after the other, …
 const STREAK: u32 = 8;
 /// … each so soon after the one before.

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use tokio::task::coop;
 
+use crate::budget::Lease;
 use crate::sync::MutexGuard;
 use crate::wakes::Wakes;
 
+use super::due::{Due, Settled};
 use super::ledger::{Door, Need};
 use super::sender::Sender;
 use super::sent::{Closed, ReserveError, Why};
@@ -25,12 +27,21 @@ pub struct Permit<T> {
     shared: Arc<Shared<T>>,
     need: Need,
     since: u64,
-    used: bool,
+    /// Until it is used.
+    held: Option<Held>,
 }
 
+/// What a permit holds: its room in the channel, and its bytes in the budget behind it, if there is one.
+struct Held(Option<Box<Lease>>);
+
 impl<T> Permit<T> {
-    pub(super) const fn new(shared: Arc<Shared<T>>, need: Need, since: u64) -> Self {
-        Self { shared, need, since, used: false }
+    pub(super) const fn new(
+        shared: Arc<Shared<T>>,
+        need: Need,
+        since: u64,
+        lease: Option<Box<Lease>>,
+    ) -> Self {
+        Self { shared, need, since, held: Some(Held(lease)) }
     }
 
     /// Bytes charged, the item's own share of the queue among them.
@@ -45,6 +56,9 @@ impl<T> Permit<T> {
         if surplus > 0 {
             self.need.bytes -= surplus;
             self.shared.unreserve(Need { bytes: surplus, ..self.need }, 0, self.since);
+            if let Some(Held(Some(lease))) = &mut self.held {
+                lease.shrink_to(self.need.bytes);
+            }
         }
     }
 
@@ -69,9 +83,9 @@ impl<T> Permit<T> {
             drop(core);
             return Err(Closed(item));
         }
-        let receiver = core.put_reserved(item, self.need, self.since);
+        let lease = self.held.take().and_then(|Held(lease)| lease);
+        let receiver = core.put_reserved(item, self.need, self.since, lease);
         drop(core);
-        self.used = true;
         if let Some(receiver) = receiver {
             receiver.wake();
         }
@@ -81,7 +95,7 @@ impl<T> Permit<T> {
 
 impl<T> Drop for Permit<T> {
     fn drop(&mut self) {
-        if !self.used {
+        if self.held.is_some() {
             self.shared.unreserve(self.need, 1, self.since);
         }
     }
@@ -102,14 +116,22 @@ impl<T> fmt::Debug for Permit<T> {
 pub struct Reserve<'s, T> {
     sender: &'s Sender<T>,
     need: Need,
-    turn: Option<Turn>,
-    done: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    New,
+    Waiting(Turn),
+    /// Has its turn, and waits for the budget.
+    Owing(Box<Due>),
+    Done,
 }
 
 impl<'s, T> Reserve<'s, T> {
     pub(super) fn new(sender: &'s Sender<T>, weight: u64) -> Self {
         let need = Need { bytes: sender.shared().charge_of(weight), tag: sender.tag() };
-        Self { sender, need, turn: None, done: false }
+        Self { sender, need, state: State::New }
     }
 
     fn begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit<T>, ReserveError>> {
@@ -124,14 +146,17 @@ impl<'s, T> Reserve<'s, T> {
         }
         if core.ledger.fits(bytes) || self.sender.fits_after_all(&mut core, bytes) {
             let since = core.ledger.reserve(self.need);
-            drop(core);
-            return Poll::Ready(Ok(self.permit(since)));
+            return self.pay(core, since, cx);
         }
         let mut wakes = Wakes::default();
-        let Some(turn) = Turn::join(self.sender, &mut core, self.need, &mut wakes) else {
-            return Poll::Ready(Err(ReserveError::Full(core.full((), bytes, Why::LineFull))));
+        let polled = match Turn::join(self.sender, &mut core, self.need, &mut wakes) {
+            Some(turn) => self.go_on(turn, core, cx),
+            None => {
+                let full = core.full((), bytes, Why::LineFull);
+                drop(core);
+                Poll::Ready(Err(ReserveError::Full(full)))
+            }
         };
-        let polled = self.go_on(turn, core, cx);
         wakes.run();
         polled
     }
@@ -143,25 +168,51 @@ impl<'s, T> Reserve<'s, T> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Permit<T>, ReserveError>> {
         let Poll::Ready((core, end)) = turn.poll(core, cx.waker()) else {
-            self.turn = Some(turn);
+            self.state = State::Waiting(turn);
             return Poll::Pending;
         };
-        let gone = core.ledger.door == Door::Gone;
-        drop(core);
         match end {
-            End::Granted(since) => {
-                let permit = self.permit(since);
-                Poll::Ready(if gone { Err(ReserveError::Closed) } else { Ok(permit) })
-            }
+            End::Granted(since) => self.pay(core, since, cx),
             End::Closed(waker) => {
+                drop(core);
                 drop(waker);
                 Poll::Ready(Err(ReserveError::Closed))
             }
         }
     }
 
-    fn permit(&self, since: u64) -> Permit<T> {
-        Permit::new(Arc::clone(self.sender.shared()), self.need, since)
+    /// With its room in the channel: what is due to the budget.
+    fn pay(
+        &mut self,
+        mut core: MutexGuard<'s, Core<T>>,
+        since: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Permit<T>, ReserveError>> {
+        let shared = self.sender.shared();
+        let lease = shared.lease(self.need.bytes);
+        if let (Err(_), Some(budget)) = (&lease, &shared.budget) {
+            let due = Due::new(&mut core, budget, self.need, since, None);
+            drop(core);
+            return self.owe(Box::new(due), cx);
+        }
+        let gone = core.ledger.door == Door::Gone;
+        drop(core);
+        let permit = Permit::new(Arc::clone(shared), self.need, since, lease.unwrap_or_default());
+        Poll::Ready(if gone { Err(ReserveError::Closed) } else { Ok(permit) })
+    }
+
+    fn owe(&mut self, due: Box<Due>, cx: &mut Context<'_>) -> Poll<Result<Permit<T>, ReserveError>> {
+        let shared = self.sender.shared();
+        // Put down before the budget is asked: nothing is lost even if its timer should panic.
+        self.state = State::Owing(due);
+        let State::Owing(due) = &mut self.state else { return Poll::Pending };
+        let settled = ready!(due.poll(shared, cx));
+        self.state = State::Done;
+        Poll::Ready(match settled {
+            Settled::Paid(since, lease) => Ok(Permit::new(Arc::clone(shared), self.need, since, Some(lease))),
+            Settled::Spent(spent) => Err(ReserveError::Full(spent.full((), self.need.bytes))),
+            Settled::Closed => Err(ReserveError::Closed),
+        })
     }
 }
 
@@ -170,16 +221,17 @@ impl<T> Future for Reserve<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.done {
+        if matches!(this.state, State::Done) {
             return Poll::Pending;
         }
         let coop = ready!(coop::poll_proceed(cx));
-        let polled = match this.turn.take() {
-            None => this.begin(cx),
-            Some(turn) => this.go_on(turn, this.sender.shared().lock(), cx),
+        let polled = match std::mem::replace(&mut this.state, State::Done) {
+            State::New => this.begin(cx),
+            State::Waiting(turn) => this.go_on(turn, this.sender.shared().lock(), cx),
+            State::Owing(due) => this.owe(due, cx),
+            State::Done => Poll::Pending,
         };
         if polled.is_ready() {
-            this.done = true;
             coop.made_progress();
         }
         polled
@@ -188,8 +240,10 @@ impl<T> Future for Reserve<'_, T> {
 
 impl<T> Drop for Reserve<'_, T> {
     fn drop(&mut self) {
-        if let Some(turn) = self.turn.take() {
-            turn.leave(self.sender, false);
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Waiting(turn) => turn.leave(self.sender, false),
+            State::Owing(due) => due.give_up(self.sender.shared(), false),
+            State::New | State::Done => {}
         }
     }
 }

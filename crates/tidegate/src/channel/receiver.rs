@@ -90,6 +90,7 @@ impl<T> Receiver<T> {
     }
 
     /// The next item, or the lock under which there was none.
+    #[inline(always)] // it hands an item on by value: a call would copy it once more
     fn next<'s>(shared: &'s Shared<T>, ahead: &mut usize) -> Result<Queued<T>, MutexGuard<'s, Core<T>>> {
         if *ahead > 0 {
             if let Some(queued) = shared.lock_outlet().next() {
@@ -158,9 +159,9 @@ impl<T: Send + 'static> Receiver<T> {
     }
 
     fn lease(shared: &Arc<Shared<T>>, queued: Queued<T>) -> Leased<T> {
-        let Queued { item, need, since } = queued;
+        let Queued { item, need, since, lease } = queued;
         let account: Arc<dyn Account> = shared.clone();
-        Leased::new(item, Charge::new(account, need, since))
+        Leased::new(item, Charge::new(account, need, since, lease))
     }
 }
 

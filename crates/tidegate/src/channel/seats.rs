@@ -14,6 +14,8 @@ pub(super) enum Seat {
     Waiting { place: Place, need: Need, waker: Option<Waker> },
     /// The credit is charged, since then, and not fetched yet.
     Granted { need: Need, since: u64 },
+    /// The credit was fetched; the sender waits for the budget's.
+    Owing(Option<Waker>),
 }
 
 /// All seats: as many as wait or were granted and have not fetched it, at most.
@@ -64,8 +66,11 @@ impl Seats {
         Some(was)
     }
 
-    /// Everybody that waits.
-    pub(super) fn waiting(&mut self) -> impl Iterator<Item = &mut Seat> {
-        self.list.iter_mut().filter(|seat| matches!(seat, Seat::Waiting { .. }))
+    /// The wakers of everybody that waits.
+    pub(super) fn wakers(&mut self) -> impl Iterator<Item = &mut Option<Waker>> {
+        self.list.iter_mut().filter_map(|seat| match seat {
+            Seat::Waiting { waker, .. } | Seat::Owing(waker) => Some(waker),
+            Seat::Granted { .. } | Seat::Free(_) => None,
+        })
     }
 }

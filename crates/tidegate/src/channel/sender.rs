@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,11 +12,13 @@ use crate::sync::MutexGuard;
 use crate::wakes::Wakes;
 
 use super::account::Account;
+use super::due::Spent;
 use super::ledger::{Door, Need};
 use super::occupancy::Occupancy;
+use super::overflow::Came;
 use super::permit::{Permit, Reserve};
 use super::sending::Sending;
-use super::sent::{Closed, Full, ReserveError, Sent, Why};
+use super::sent::{Closed, ReserveError, Sent, Why};
 use super::shared::{Core, Policy, Shared};
 use super::tags::UNTAGGED;
 
@@ -30,8 +33,9 @@ pub struct Sender<T> {
     tag: u32,
 }
 
-/// An item for which there is no room right now, and the lock under which that was found.
-type Unfit<'s, T> = (MutexGuard<'s, Core<T>>, T);
+/// An item for which there is no room right now, and the lock under which that was found; what the budget said, if it is the
+/// budget that has none.
+pub(super) type Unfit<'s, T> = (MutexGuard<'s, Core<T>>, T, Option<Spent>);
 
 impl<T> Sender<T> {
     pub(super) fn first(shared: &Arc<Shared<T>>) -> Self {
@@ -92,7 +96,7 @@ impl<T> Sender<T> {
         let need = self.need(&item);
         match self.try_put(item, need) {
             Ok(()) => Ok(Sent::Accepted),
-            Err((core, item)) => self.overflow(core, item, need, false),
+            Err((core, item, spent)) => self.overflow(core, item, need, Came { spent, rerouted: false }),
         }
     }
 
@@ -117,9 +121,13 @@ impl<T> Sender<T> {
         }
         let oversize = self.shared.is_oversize(need.bytes);
         if core.ledger.fits(need.bytes) || self.fits_after_all(&mut core, need.bytes) {
+            let lease = match self.shared.lease(need.bytes) {
+                Ok(lease) => lease,
+                Err(spent) => return Err(ReserveError::Full(spent.full((), need.bytes))),
+            };
             let since = core.ledger.reserve(need);
             drop(core);
-            return Ok(Permit::new(Arc::clone(&self.shared), need, since));
+            return Ok(Permit::new(Arc::clone(&self.shared), need, since, lease));
         }
         let why = if oversize { Why::Oversize } else { Why::NoRoom };
         Err(ReserveError::Full(core.full((), need.bytes, why)))
@@ -175,14 +183,18 @@ impl<T> Sender<T> {
     }
 
     /// Puts `item` in if there is room and nobody waits.
-    #[inline]
+    #[inline(always)] // it hands an item on by value: a call would copy it once more
     pub(super) fn try_put(&self, item: T, need: u64) -> Result<(), Unfit<'_, T>> {
         let mut core = self.shared.lock();
         if core.ledger.door != Door::Open || !core.ledger.fits(need) && !self.fits_after_all(&mut core, need)
         {
-            return Err((core, item));
+            return Err((core, item, None));
         }
-        let receiver = core.put(item, Need { bytes: need, tag: self.tag });
+        let lease = match self.shared.lease(need) {
+            Ok(lease) => lease,
+            Err(spent) => return Err((core, item, Some(spent))),
+        };
+        let receiver = core.put(item, Need { bytes: need, tag: self.tag }, lease);
         drop(core);
         if let Some(receiver) = receiver {
             receiver.wake();
@@ -195,79 +207,6 @@ impl<T> Sender<T> {
     pub(super) fn fits_after_all(&self, core: &mut Core<T>, need: u64) -> bool {
         drop(self.shared.fold(core));
         core.ledger.fits(need) || core.ledger.fits_alone() && !self.shared.is_oversize(need)
-    }
-
-    /// There is no room, and nobody is to wait: what policy says. `rerouted`: the item comes from another channel, which wants to
-    /// hear whether it is in.
-    #[cold]
-    pub(super) fn overflow(
-        &self,
-        mut core: MutexGuard<'_, Core<T>>,
-        item: T,
-        need: u64,
-        rerouted: bool,
-    ) -> Result<Sent<T>, Closed<T>> {
-        if core.ledger.door != Door::Open {
-            core.ledger.tally.returned += 1;
-            return Err(Closed(item));
-        }
-        if self.shared.is_oversize(need) {
-            return Ok(Sent::Refused(core.refuse(item, need, Why::Oversize)));
-        }
-        let mut wakes = Wakes::default();
-        let tagged = Need { bytes: need, tag: self.tag };
-        let sent = match &core.overflow {
-            Policy::DropNewest if !rerouted => {
-                core.ledger.tally.displaced_newest += 1;
-                Sent::Displaced(vec![item])
-            }
-            Policy::DropOldest => {
-                let mut outlet = self.shared.fold(&mut core);
-                let displaced = core.displace(&mut outlet, need);
-                drop(outlet);
-                match displaced {
-                    Some(displaced) => {
-                        wakes.extend(core.put(item, tagged));
-                        core.ledger.grant(&mut wakes);
-                        Sent::Displaced(displaced.into_iter().map(|queued| queued.item).collect())
-                    }
-                    None => Sent::Refused(core.refuse(item, need, Why::NoRoom)),
-                }
-            }
-            Policy::Reroute(to) => {
-                let to = Arc::clone(to);
-                drop(core);
-                return self.reroute(&to, item, need);
-            }
-            Policy::Wait | Policy::Refuse | Policy::DropNewest => {
-                Sent::Refused(core.refuse(item, need, Why::NoRoom))
-            }
-        };
-        drop(core);
-        wakes.run();
-        Ok(sent)
-    }
-
-    fn reroute(&self, to: &Self, item: T, need: u64) -> Result<Sent<T>, Closed<T>> {
-        let there = to.shared.charge_of(need.saturating_sub(self.shared.per_item));
-        let offered = match to.try_put(item, there) {
-            Ok(()) => Ok(Sent::Accepted),
-            Err((core, item)) => to.overflow(core, item, there, true),
-        };
-        let mut core = self.shared.lock();
-        let back = match offered {
-            Ok(Sent::Accepted | Sent::Rerouted) => {
-                core.ledger.tally.rerouted += 1;
-                return Ok(Sent::Rerouted);
-            }
-            // It is in; older ones of the other channel had to leave.
-            Ok(Sent::Displaced(older)) => {
-                core.ledger.tally.rerouted += 1;
-                return Ok(Sent::Displaced(older));
-            }
-            Ok(Sent::Refused(Full { item, .. })) | Err(Closed(item)) => item,
-        };
-        Ok(Sent::Refused(core.refuse(back, need, Why::NoRoom)))
     }
 }
 
@@ -292,10 +231,14 @@ impl<T> AskReady for Sender<T> {
             return Readiness::Draining { retry_after: None };
         }
         let oversize = self.shared.is_oversize(need);
-        if !oversize && (ledger.fits(need) || ledger.fits_alone()) {
-            return Readiness::Ready { available: ledger.free() };
+        let (funds, funded_in) = self.shared.funds(need);
+        if !oversize && (ledger.fits(need) || ledger.fits_alone()) && funded_in == Some(Duration::ZERO) {
+            return Readiness::Ready { available: ledger.free().min(funds) };
         }
-        let wait = ledger.room_in(need);
+        let mut wait = ledger.room_in(need);
+        if let Some(funded_in) = funded_in {
+            (wait.expected, wait.upper) = (wait.expected.max(funded_in), wait.upper.max(funded_in));
+        }
         let waits = matches!(core.overflow, Policy::Wait) && !ledger.line_is_full() && !oversize;
         if waits {
             return Readiness::Busy { ahead: ledger.waiting().bytes, wait };

@@ -9,11 +9,14 @@ use std::time::Duration;
 use tokio::task::coop;
 use tokio::time::{Instant, Sleep};
 
+use crate::budget::Lease;
 use crate::sync::MutexGuard;
 use crate::wakes::Wakes;
 
+use super::due::{Due, Settled, Spent};
 use super::ledger::{Door, Need};
-use super::sender::Sender;
+use super::overflow::Came;
+use super::sender::{Sender, Unfit};
 use super::sent::{Closed, Sent, Why};
 use super::shared::{Core, Policy};
 use super::turn::{End, Turn};
@@ -29,10 +32,24 @@ pub struct Sending<'s, T> {
     /// The item, while it is not in.
     item: Option<T>,
     need: u64,
-    turn: Option<Turn>,
+    /// Its place in the line, or before the budget.
+    place: Place,
     deadline: Option<Instant>,
     /// Made when it has to wait.
     alarm: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug)]
+enum Place {
+    None,
+    Line(Turn),
+    Budget(Box<Due>),
+}
+
+impl Place {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::None)
+    }
 }
 
 /// The item is never pinned: it is moved in and out.
@@ -43,49 +60,70 @@ type Outcome<T> = Result<Sent<T>, Closed<T>>;
 impl<'s, T> Sending<'s, T> {
     pub(super) fn new(sender: &'s Sender<T>, item: T, deadline: Option<Instant>) -> Self {
         let need = sender.need(&item);
-        Self { sender, item: Some(item), need, turn: None, deadline, alarm: None }
+        Self { sender, item: Some(item), need, place: Place::None, deadline, alarm: None }
     }
 
     /// Gives the place in the line up and takes the item back; `None` if it was sent, or handed back, already.
     pub fn into_item(mut self) -> Option<T> {
         let item = self.item.take();
-        if let Some(turn) = self.turn.take() {
-            turn.leave(self.sender, false);
-        }
+        self.give_up(false);
         item
     }
 
-    fn begin(&mut self, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
-        match self.sender.try_put(item, self.need) {
-            Ok(()) => Poll::Ready(Ok(Sent::Accepted)),
-            Err((core, item)) => self.begin_to_wait(core, item, cx),
+    #[cold]
+    fn give_up(&mut self, canceled: bool) {
+        match self.place.take() {
+            Place::None => {}
+            Place::Line(turn) => turn.leave(self.sender, canceled),
+            Place::Budget(due) => due.give_up(self.sender.shared(), canceled),
         }
     }
 
-    fn begin_to_wait(
-        &mut self,
-        mut core: MutexGuard<'s, Core<T>>,
-        item: T,
-        cx: &mut Context<'_>,
-    ) -> Poll<Outcome<T>> {
-        let ledger = &core.ledger;
+    #[inline]
+    fn begin(&mut self, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+        match self.sender.try_put(item, self.need) {
+            Ok(()) => Poll::Ready(Ok(Sent::Accepted)),
+            Err(unfit) => self.begin_to_wait(unfit, cx),
+        }
+    }
+
+    fn begin_to_wait(&mut self, unfit: Unfit<'s, T>, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+        let (mut core, item, spent) = unfit;
         let waits = matches!(core.overflow, Policy::Wait)
-            && ledger.door == Door::Open
-            && !self.sender.shared().is_oversize(self.need);
+            && core.ledger.door == Door::Open
+            && !self.sender.shared().is_oversize(self.need)
+            && spent.as_ref().is_none_or(Spent::may_pass);
         if !waits {
-            return Poll::Ready(self.sender.overflow(core, item, self.need, false));
+            let came = Came { spent, rerouted: false };
+            return Poll::Ready(self.sender.overflow(core, item, self.need, came));
+        }
+        if spent.is_some() {
+            // The channel has room.
+            let since = core.ledger.reserve(self.tagged());
+            return self.pay(core, since, item, cx);
         }
         if self.is_too_late(&core) {
             return Poll::Ready(Ok(Sent::Refused(core.refuse(item, self.need, Why::Deadline))));
         }
         let mut wakes = Wakes::default();
-        let need = Need { bytes: self.need, tag: self.sender.tag() };
-        let Some(turn) = Turn::join(self.sender, &mut core, need, &mut wakes) else {
-            return Poll::Ready(Ok(Sent::Refused(core.refuse(item, self.need, Why::LineFull))));
+        let polled = match Turn::join(self.sender, &mut core, self.tagged(), &mut wakes) {
+            Some(turn) => self.go_on(turn, core, item, cx),
+            None => {
+                let full = core.refuse(item, self.need, Why::LineFull);
+                drop(core);
+                Poll::Ready(Ok(Sent::Refused(full)))
+            }
         };
-        let polled = self.go_on(turn, core, item, cx);
         wakes.run();
         polled
+    }
+
+    fn resume(&mut self, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+        match self.place.take() {
+            Place::None => self.begin(item, cx),
+            Place::Line(turn) => self.go_on(turn, self.sender.shared().lock(), item, cx),
+            Place::Budget(due) => self.owe(due, item, cx),
+        }
     }
 
     /// Would the wait last beyond the deadline, as far as can be told?
@@ -104,7 +142,7 @@ impl<'s, T> Sending<'s, T> {
         cx: &mut Context<'_>,
     ) -> Poll<Outcome<T>> {
         let Poll::Ready((mut core, end)) = turn.poll(core, cx.waker()) else {
-            self.turn = Some(turn);
+            self.place = Place::Line(turn);
             self.item = Some(item);
             return self.expire(cx);
         };
@@ -117,19 +155,80 @@ impl<'s, T> Sending<'s, T> {
                 return Poll::Ready(Err(Closed(item)));
             }
         };
-        let need = Need { bytes: self.need, tag: self.sender.tag() };
+        self.pay(core, since, item, cx)
+    }
+
+    /// With its room in the channel: what is due to the budget, and in.
+    fn pay(
+        &mut self,
+        mut core: MutexGuard<'s, Core<T>>,
+        since: u64,
+        item: T,
+        cx: &mut Context<'_>,
+    ) -> Poll<Outcome<T>> {
+        let shared = self.sender.shared();
         if core.ledger.door == Door::Gone {
-            core.ledger.unreserve(need, 1, since, &mut Wakes::default());
+            core.ledger.unreserve(self.tagged(), 1, since, &mut Wakes::default());
             core.ledger.tally.returned += 1;
             drop(core);
             return Poll::Ready(Err(Closed(item)));
         }
-        let receiver = core.put_reserved(item, need, since);
+        match (shared.lease(self.need), &shared.budget) {
+            (Err(_), Some(budget)) => {
+                let due = Due::new(&mut core, budget, self.tagged(), since, self.deadline);
+                drop(core);
+                self.owe(Box::new(due), item, cx)
+            }
+            (lease, _) => Poll::Ready(Ok(self.enter(core, since, item, lease.unwrap_or_default()))),
+        }
+    }
+
+    fn owe(&mut self, due: Box<Due>, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+        let shared = self.sender.shared();
+        // Put down before the budget is asked: nothing is lost even if its timer should panic.
+        self.item = Some(item);
+        self.place = Place::Budget(due);
+        let Place::Budget(due) = &mut self.place else { return Poll::Pending };
+        let settled = ready!(due.poll(shared, cx));
+        self.place = Place::None;
+        let Some(item) = self.item.take() else { return Poll::Pending };
+        let mut core = shared.lock();
+        Poll::Ready(match settled {
+            // The receiver may have gone since that was settled.
+            Settled::Paid(since, lease) if core.ledger.door == Door::Gone => {
+                core.ledger.unreserve(self.tagged(), 1, since, &mut Wakes::default());
+                core.ledger.tally.returned += 1;
+                drop(core);
+                drop(lease);
+                Err(Closed(item))
+            }
+            Settled::Paid(since, lease) => Ok(self.enter(core, since, item, Some(lease))),
+            Settled::Spent(spent) => Ok(Sent::Refused(core.refuse_spent(item, self.need, &spent))),
+            Settled::Closed => {
+                core.ledger.tally.returned += 1;
+                drop(core);
+                Err(Closed(item))
+            }
+        })
+    }
+
+    fn enter(
+        &self,
+        mut core: MutexGuard<'s, Core<T>>,
+        since: u64,
+        item: T,
+        lease: Option<Box<Lease>>,
+    ) -> Sent<T> {
+        let receiver = core.put_reserved(item, self.tagged(), since, lease);
         drop(core);
         if let Some(receiver) = receiver {
             receiver.wake();
         }
-        Poll::Ready(Ok(Sent::Accepted))
+        Sent::Accepted
+    }
+
+    fn tagged(&self) -> Need {
+        Need { bytes: self.need, tag: self.sender.tag() }
     }
 
     /// Is its time over? Else the alarm is set.
@@ -145,8 +244,8 @@ impl<'s, T> Sending<'s, T> {
         if !over {
             return Poll::Pending;
         }
-        let (Some(turn), Some(item)) = (self.turn.take(), self.item.take()) else { return Poll::Pending };
-        turn.leave(self.sender, false);
+        let Some(item) = self.item.take() else { return Poll::Pending };
+        self.give_up(false);
         let full = self.sender.shared().lock().refuse(item, self.need, Why::Expired);
         Poll::Ready(Ok(Sent::Refused(full)))
     }
@@ -159,9 +258,9 @@ impl<T> Future for Sending<'_, T> {
         let this = &mut *self;
         let coop = ready!(coop::poll_proceed(cx));
         let Some(item) = this.item.take() else { return Poll::Pending };
-        let polled = match this.turn.take() {
-            None => this.begin(item, cx),
-            Some(turn) => this.go_on(turn, this.sender.shared().lock(), item, cx),
+        let polled = match this.place {
+            Place::None => this.begin(item, cx),
+            _ => this.resume(item, cx),
         };
         if polled.is_ready() {
             coop.made_progress();
@@ -172,14 +271,17 @@ impl<T> Future for Sending<'_, T> {
 
 impl<T> Drop for Sending<'_, T> {
     fn drop(&mut self) {
-        if let Some(turn) = self.turn.take() {
-            turn.leave(self.sender, self.item.is_some());
+        if !matches!(self.place, Place::None) {
+            self.give_up(self.item.is_some());
         }
     }
 }
 
 impl<T> fmt::Debug for Sending<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sending").field("need", &self.need).field("turn", &self.turn).finish_non_exhaustive()
+        f.debug_struct("Sending")
+            .field("need", &self.need)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }

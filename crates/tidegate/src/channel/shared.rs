@@ -9,12 +9,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::Waker;
 
+use crate::budget::{Budget, Lease};
 use crate::clock::Clock;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::wakes::Wakes;
 
 use super::account::Account;
 use super::config::{Config, Overflow, Oversize};
+use super::due::Spent;
 use super::ledger::{Amount, Door, Ledger, Need};
 use super::outlet::Outlet;
 use super::sender::Sender;
@@ -27,6 +29,8 @@ pub(super) struct Queued<T> {
     pub(super) need: Need,
     /// When its credit was charged.
     pub(super) since: u64,
+    /// Its bytes in the budget behind the channel, if there is one.
+    pub(super) lease: Option<Box<Lease>>,
 }
 
 pub(super) struct Core<T> {
@@ -76,22 +80,30 @@ pub(super) struct Shared<T> {
     pub(super) max_items: usize,
     pub(super) max_bytes: u64,
     pub(super) oversize: Oversize,
+    pub(super) budget: Option<Budget>,
     /// Channels behind this one.
     pub(super) depth: u8,
 }
 
 impl<T> Core<T> {
     /// Puts an item into the queue for which there is room. The receiver, if it sleeps.
-    pub(super) fn put(&mut self, item: T, need: Need) -> Option<Waker> {
+    #[inline]
+    pub(super) fn put(&mut self, item: T, need: Need, lease: Option<Box<Lease>>) -> Option<Waker> {
         let since = self.ledger.admit(need);
-        self.queue.push_back(Queued { item, need, since });
+        self.queue.push_back(Queued { item, need, since, lease });
         self.parked.take()
     }
 
     /// Puts an item into the queue whose room was reserved.
-    pub(super) fn put_reserved(&mut self, item: T, need: Need, since: u64) -> Option<Waker> {
+    pub(super) fn put_reserved(
+        &mut self,
+        item: T,
+        need: Need,
+        since: u64,
+        lease: Option<Box<Lease>>,
+    ) -> Option<Waker> {
         self.ledger.enter(need.bytes);
-        self.queue.push_back(Queued { item, need, since });
+        self.queue.push_back(Queued { item, need, since, lease });
         self.parked.take()
     }
 
@@ -114,19 +126,26 @@ impl<T> Core<T> {
         }
     }
 
-    /// Pops the oldest queued items until `need` fits; `None`, and nothing is popped, if that does not help.
-    pub(super) fn displace(&mut self, outlet: &mut Outlet<T>, need: u64) -> Option<Vec<Queued<T>>> {
+    /// Pops the oldest queued items until `need` fits, and until they held as much, if the budget is `spent`; `None`, and
+    /// nothing is popped, if that does not help.
+    pub(super) fn displace(
+        &mut self,
+        outlet: &mut Outlet<T>,
+        need: u64,
+        spent: bool,
+    ) -> Option<Vec<Queued<T>>> {
         let newcomer_first = !self.ledger.somebody_waits();
         let (mut bytes, mut places) = match newcomer_first {
             true => (self.ledger.free(), self.ledger.free_items()),
             // What is free belongs to those that wait.
             false => (0, 0),
         };
-        let mut leaving = 0;
+        let (mut leaving, mut held) = (0, if spent { 0 } else { need });
         for queued in outlet.queue.iter().chain(&self.queue) {
-            if bytes >= need && places > 0 {
+            if bytes >= need && places > 0 && held >= need {
                 break;
             }
+            held = held.saturating_add(queued.need.bytes);
             bytes = bytes.saturating_add(queued.need.bytes);
             places += 1;
             leaving += 1;
@@ -134,7 +153,7 @@ impl<T> Core<T> {
         let alone = newcomer_first
             && leaving == outlet.queue.len() + self.queue.len()
             && self.ledger.charged() == self.ledger.queued;
-        if !(bytes >= need && places > 0 || alone) {
+        if held < need || !(bytes >= need && places > 0 || alone) {
             return None;
         }
         let there = leaving.min(outlet.queue.len());
@@ -151,6 +170,12 @@ impl<T> Core<T> {
     pub(super) fn refuse<I>(&mut self, item: I, need: u64, why: Why) -> Full<I> {
         self.ledger.tally.refuse(why);
         self.full(item, need, why)
+    }
+
+    /// The same where it is the budget that has no room.
+    pub(super) fn refuse_spent<I>(&mut self, item: I, need: u64, spent: &Spent) -> Full<I> {
+        self.ledger.tally.refuse(spent.why());
+        spent.full(item, need)
     }
 
     pub(super) fn full<I>(&self, item: I, need: u64, why: Why) -> Full<I> {
@@ -184,6 +209,7 @@ impl<T> Shared<T> {
             max_items: config.max_items,
             max_bytes: config.max_bytes,
             oversize: config.oversize,
+            budget: config.budget,
             depth,
         })
     }
@@ -248,6 +274,10 @@ impl<T> Shared<T> {
 impl<T: Send> Account for Shared<T> {
     fn number(&self) -> u64 {
         self.number
+    }
+
+    fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
     }
 
     fn with(&self, job: &mut dyn FnMut(&mut Ledger)) {

@@ -9,10 +9,12 @@ use tidegate_control::credit::Account;
 use super::error::PlanError;
 use super::worker::largest;
 
-/// How many items may be under way to the first stage for each that it works on: Dask's `worker-saturation`. One is not
-/// enough, because a worker would wait for the source each time it is done; more than a little fills memory with what nobody works on
-/// (dask/distributed#6614, #7279).
-pub const SATURATION: f64 = 1.1;
+/// How many items may be under way to the first stage for each that it works on: Dask's `worker-saturation`. One is
+/// not enough, because a worker would wait for the source each time it is done; more than a little fills memory with
+/// what nobody works on (dask/distributed#6614, #7279).
+pub const SATURATION: f64 = SATURATION_TENTHS as f64 / 10.0;
+/// In tenths, so that ninety workers get 99 and not 100.
+const SATURATION_TENTHS: u64 = 11;
 
 /// What is known of a stage before it runs.
 #[derive(Clone, Debug)]
@@ -43,8 +45,8 @@ impl Spec {
         matches!(self.kind, Kind::Batch | Kind::Fold)
     }
 
-    /// Bytes that must be there for this stage whatever the others hold: one item; of one that gathers, one for each worker,
-    /// because it holds that much while it waits for more.
+    /// Bytes that must be there for this stage whatever the others hold: one item; of one that gathers, one for each
+    /// worker, because it holds that much while it waits for more.
     fn reserve(&self) -> u64 {
         let wholes = if self.gathers() { self.workers() } else { 1 };
         largest(self.max_item).saturating_mul(wholes)
@@ -53,15 +55,15 @@ impl Spec {
 
 /// As many as `workers` can use, and a little more.
 fn saturated(workers: u64) -> u64 {
-    ((workers as f64 * SATURATION).ceil() as u64).max(1)
+    workers.saturating_mul(SATURATION_TENTHS).div_ceil(10).max(1)
 }
 
 fn fault<T>(message: String) -> Result<T, PlanError> {
     Err(PlanError::new(message))
 }
 
-/// The account of each stage but the sink, and the bytes that they have in common, out of `bytes` (by default as many as the
-/// accounts could use).
+/// The account of each stage but the sink, and the bytes that they have in common, out of `bytes` (by default as many
+/// as the accounts could use).
 pub(super) fn accounts(stages: &[Spec], bytes: Option<u64>) -> Result<(Vec<Account>, u64), PlanError> {
     for stage in stages {
         check(stage)?;

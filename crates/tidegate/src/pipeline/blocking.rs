@@ -32,7 +32,8 @@ where
         if papers.has_expired() {
             return Attempted::Expired;
         }
-        // What a thread works on stays held until the thread is done, also when nobody waits for it any more; and the pipeline has not ended before.
+        // What a thread works on stays held until the thread is done, also when nobody waits for it any more; and the
+        // pipeline has not ended before.
         let held = (Arc::clone(papers), Member::new(&worker.engine));
         let function = Arc::clone(&self.function);
         let work = move || {

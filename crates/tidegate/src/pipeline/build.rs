@@ -107,7 +107,8 @@ impl<T: Weigh + Send + 'static> Pipeline<T> {
         self.each(stage, move |inlet| Map { function: Arc::clone(&function), inlet, max_item })
     }
 
-    /// A stage that makes any number of items of each, for each of which it waits until there is [room](Outlet::reserve).
+    /// A stage that makes any number of items of each, for each of which it waits until there is
+    /// [room](Outlet::reserve).
     pub fn expand<U, F, Fut>(self, stage: Stage<T>, function: F) -> Pipeline<U>
     where
         U: Weigh + Send + 'static,
@@ -118,9 +119,9 @@ impl<T: Weigh + Send + 'static> Pipeline<T> {
         self.each(stage, move |inlet| Expand { function: Arc::clone(&function), inlet, max_item })
     }
 
-    /// As [`map`](Self::map), for a function that blocks its thread: it is called on the runtime's blocking threads, on
-    /// as many at a time as the stage's [`concurrency`](Stage::concurrency). Once begun it cannot be interrupted: what it works on stays held, and the
-    /// pipeline has not ended, until it returns.
+    /// As [`map`](Self::map), for a function that blocks its thread: it is called on the runtime's blocking threads,
+    /// on as many at a time as the stage's [`concurrency`](Stage::concurrency). Once begun it cannot be interrupted:
+    /// what it works on stays held, and the pipeline has not ended, until it returns.
     pub fn map_blocking<U, F>(self, stage: Stage<T>, function: F) -> Pipeline<U>
     where
         U: Weigh + Send + 'static,
@@ -130,15 +131,16 @@ impl<T: Weigh + Send + 'static> Pipeline<T> {
         self.each(stage, move |inlet| Block { function: Arc::clone(&function), inlet, max_item })
     }
 
-    /// A stage that puts up to `items` items side by side, as long as they are no more than [`max_item`](Stage::max_item) bytes together.
-    /// See [`linger`](Stage::linger) for batches that do not get full. One at a time.
+    /// A stage that puts up to `items` items (at least one) side by side, as long as they are no more than
+    /// [`max_item`](Stage::max_item) bytes together. See [`linger`](Stage::linger) for batches that do not get full.
+    /// One at a time.
     pub fn batch(self, stage: Stage<T>, items: usize) -> Pipeline<Batch<T>> {
         let most = largest(stage.max_item);
         self.gather(stage, Kind::Batch, items, move || Batches { most, items: PhantomData })
     }
 
-    /// A stage that works up to `items` items into one, in the order in which they come: its function is called with what it made
-    /// of those before, `None` for the first. A function that fails fails the pipeline.
+    /// A stage that works up to `items` items (at least one) into one, in the order in which they come: its function is called with
+    /// what it made of those before, `None` for the first. A function that fails fails the pipeline.
     ///
     /// Where a [batch](Self::batch) holds all its items, this holds one: reducing ten chunks of a megabyte takes two.
     pub fn fold<A, F, Fut>(self, stage: Stage<T>, items: usize, function: F) -> Pipeline<A>

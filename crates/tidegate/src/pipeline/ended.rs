@@ -14,7 +14,8 @@ use super::snapshot::Snapshot;
 pub struct Ended {
     /// What became of everything, to the last item.
     pub snapshot: Snapshot,
-    /// The items that waited between two stages, the nearest to the source first. Their bytes are no longer held by the pipeline.
+    /// The items that waited between two stages, the nearest to the source first. Their bytes are no longer held by
+    /// the pipeline.
     pub left: Vec<Left>,
     /// Did it run until it was empty?
     pub in_time: bool,

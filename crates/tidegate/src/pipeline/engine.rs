@@ -1,7 +1,7 @@
 //! [`Engine`]: what all tasks of a pipeline share.
 //!
-//! Lock order: the books before a seat. A line's lock is never held together with either. Wakers run, and items and charges are
-//! dropped, when all are free.
+//! Lock order: the books before a seat. A line's lock is never held together with either. Wakers run, and items and
+//! charges are dropped, when all are free.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ pub(super) struct Post {
     pub(super) counts: Counts,
 }
 
-/// The bytes of a pipeline: its accounts, what they have in common at most, and where that comes from if not from nowhere.
+/// The bytes of a pipeline: its accounts, what they have in common at most, and where that comes from if not from
+/// nowhere.
 pub(super) struct Bytes {
     pub(super) accounts: Vec<Account>,
     pub(super) common: u64,

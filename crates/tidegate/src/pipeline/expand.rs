@@ -17,7 +17,8 @@ use super::worker::{Member, Papers, Worker, charge_of, largest};
 /// Where an expanding stage puts what it makes, one after the other.
 ///
 /// It belongs to one item. As long as it lives, the item counts as worked on: its bytes stay held, and in an
-/// [ordered](super::Stage::ordered) stage its successors wait for their turn. So it is not to be kept longer than the function runs.
+/// [ordered](super::Stage::ordered) stage its successors wait for their turn. So it is not to be kept longer than the
+/// function runs.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -45,11 +46,11 @@ pub struct Outlet<U> {
 }
 
 impl<U: Weigh + Send + 'static> Outlet<U> {
-    /// Waits for room for an item of so many bytes, before it is made. One at a time, so that nobody holds some and waits for more:
-    /// that is what pipelines get stuck on.
+    /// Waits for room for an item of so many bytes, before it is made. One at a time, so that nobody holds some and
+    /// waits for more: that is what pipelines get stuck on.
     ///
-    /// **When full** (the next stage has no room, or the pipeline no bytes), it waits; what is further downstream gets room first. **When cancelled**, it
-    /// waits no more, and nothing is held.
+    /// **When full** (the next stage has no room, or the pipeline no bytes), it waits; what is further downstream
+    /// gets room first. **When cancelled**, it waits no more, and nothing is held.
     ///
     /// # Errors
     /// [`TooLarge`] if it is more than the stage's [`max_item`](super::Stage::max_item).
@@ -64,8 +65,8 @@ impl<U: Weigh + Send + 'static> Outlet<U> {
 
     /// Hands an item on as soon as there is room for it, and in an ordered stage when it is its turn.
     ///
-    /// It exists already while it waits; where that matters, [`reserve`](Self::reserve) before you make it. **When full**, it waits. **When
-    /// cancelled**, the item is dropped, and nothing is held.
+    /// It exists already while it waits; where that matters, [`reserve`](Self::reserve) before you make it. **When
+    /// full**, it waits. **When cancelled**, the item is dropped, and nothing is held.
     ///
     /// # Errors
     /// [`TooLarge`] if it is more than the stage's [`max_item`](super::Stage::max_item).
@@ -95,8 +96,8 @@ impl<U: Weigh + Send + 'static> Room<'_, U> {
         self.charge.bytes()
     }
 
-    /// Hands an item on; what it needs less goes back. **When full** it does not wait: the room is here. In an ordered stage it waits for its
-    /// turn. **When cancelled** meanwhile, the item is dropped and the room goes back.
+    /// Hands an item on; what it needs less goes back. **When full** it does not wait: the room is here. In an
+    /// ordered stage it waits for its turn. **When cancelled** meanwhile, the item is dropped and the room goes back.
     ///
     /// # Errors
     /// [`TooLarge`] if there is less room.

@@ -2,6 +2,9 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
+
+use crate::channel::Weigh;
 
 /// Any error.
 pub(super) type AnyError = Box<dyn Error + Send + Sync + 'static>;
@@ -75,13 +78,14 @@ impl<T> fmt::Debug for Failed<T> {
 }
 
 /// An item that nothing could be made of, and why; what a [dead letter channel](super::Stage::dead_letters) carries.
+#[non_exhaustive]
 pub struct DeadLetter<T> {
     /// The item.
     pub item: T,
     /// The last error.
     pub error: Box<dyn Error + Send + Sync + 'static>,
     /// The stage that failed.
-    pub stage: std::sync::Arc<str>,
+    pub stage: Arc<str>,
 }
 
 impl<T> fmt::Debug for DeadLetter<T> {
@@ -91,7 +95,7 @@ impl<T> fmt::Debug for DeadLetter<T> {
     }
 }
 
-impl<T: crate::channel::Weigh> crate::channel::Weigh for DeadLetter<T> {
+impl<T: Weigh> Weigh for DeadLetter<T> {
     fn weight(&self) -> u64 {
         self.item.weight()
     }

@@ -39,8 +39,8 @@ pub(super) struct Until {
     pub(super) linger: Option<Duration>,
 }
 
-/// A worker's life. It holds room for the whole from the first item on, and each item's own bytes go back when it is inside: it never
-/// waits for more while it holds what others wait for.
+/// A worker's life. It holds room for the whole from the first item on, and each item's own bytes go back when it is
+/// inside: it never waits for more while it holds what others wait for.
 pub(super) async fn gather<T, G>(
     worker: Worker,
     line: Arc<Line<T>>,

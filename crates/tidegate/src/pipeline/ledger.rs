@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// What became of the items that a stage took. Whatever was taken is in one of the fields from `passed` on, or is worked on now.
+/// What became of the items that a stage took. Whatever was taken is in one of the fields from `passed` on, or is
+/// worked on now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ledger {

@@ -42,18 +42,18 @@ impl Plan {
         Self { draft, bytes: None, budget: None, deadline: None }
     }
 
-    /// Bytes that the whole pipeline holds at most: what is being made, waits, or is worked on. By default as many as its stages
-    /// [take in](super::Stage::in_bytes) together.
+    /// Bytes that the whole pipeline holds at most: what is being made, waits, or is worked on. By default as many as
+    /// its stages [take in](super::Stage::in_bytes) together.
     ///
-    /// Each stage has one of its [largest items](super::Stage::max_item) for itself; whatever there is beyond that goes to whoever is furthest
-    /// downstream.
+    /// Each stage has one of its [largest items](super::Stage::max_item) for itself; whatever there is beyond that
+    /// goes to whoever is furthest downstream.
     pub fn bytes(self, bytes: u64) -> Self {
         Self { bytes: Some(bytes), ..self }
     }
 
-    /// Its bytes come from a budget. One of the largest items of each stage is leased when it starts, and kept to its end, so that
-    /// no other holder can make it get stuck; what goes beyond, up to [`bytes`](Self::bytes), as it is needed, in steps. While the budget
-    /// has no more, one task waits there for the whole pipeline.
+    /// Its bytes come from a budget. One of the largest items of each stage is leased when it starts, and kept to its
+    /// end, so that no other holder can make it get stuck; what goes beyond, up to [`bytes`](Self::bytes), as it is
+    /// needed, in steps. While the budget has no more, one task waits there for the whole pipeline.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -76,19 +76,20 @@ impl Plan {
         Self { budget: Some(budget.clone()), ..self }
     }
 
-    /// Every item is to be through so long after the source gave it. One that is late when a stage comes to it is dropped
-    /// and counted ([`expired`](super::Ledger::expired)), and the source is not asked while an item would wait longer than that.
+    /// Every item is to be through so long after the source gave it. One that is late when a stage comes to it is
+    /// dropped and counted ([`expired`](super::Ledger::expired)), and the source is not asked while an item would
+    /// wait longer than that.
     pub fn deadline(self, after: Duration) -> Self {
         Self { deadline: Some(after), ..self }
     }
 
-    /// Starts it on this tokio runtime: as many tasks as its stages work on items at a time, one for the source, and one that
-    /// waits for the [budget](Self::budget). Here alone tasks are started.
+    /// Starts it on this tokio runtime: as many tasks as its stages work on items at a time, one for the source, and
+    /// one that waits for the [budget](Self::budget). Here alone tasks are started.
     ///
     /// # Errors
-    /// If it could get stuck (its bytes are fewer than one of the largest items of each stage, or a batch is more than half of
-    /// what the next stage takes in), if a stage is not what it can be, or without a runtime: the message says what to do. If its budget has
-    /// no bytes for it now ([`refusal`](PlanError::refusal)).
+    /// If it could get stuck (its bytes are fewer than one of the largest items of each stage, or a batch is more
+    /// than half of what the next stage takes in), if a stage is not what it can be, or without a runtime: the
+    /// message says what to do. If its budget has no bytes for it now ([`refusal`](PlanError::refusal)).
     pub fn run(self) -> Result<Running, PlanError> {
         let Self { draft: Draft { specs, tasks, lines }, bytes, budget, deadline } = self;
         let (accounts, common) = accounts(&specs, bytes)?;

@@ -1,7 +1,7 @@
 //! [`Purse`]: where a pipeline's bytes come from when it lives on a budget.
 //!
-//! The reserves are leased before it begins and kept, so that nothing that the budget's other holders do can make it get stuck. What is
-//! common is leased as it is needed, in steps, and given back when it is not.
+//! The reserves are leased before it begins and kept, so that nothing that the budget's other holders do can make it
+//! get stuck. What is common is leased as it is needed, in steps, and given back when it is not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::budget::{Budget, Lease};
 use super::engine::Engine;
 use super::worker::Member;
 
-/// Common bytes are leased and given back in steps of a sixteenth of all of them, within these bounds: few enough visits to the
-/// budget, and little that is held in vain.
+/// Common bytes are leased and given back in steps of a sixteenth of all of them, within these bounds: few enough
+/// visits to the budget, and little that is held in vain.
 const STEPS: u64 = 16;
 const STEP: (u64, u64) = (4 << 10, 1 << 20);
 /// How long until the budget is asked again that has said that it never will have the bytes, or has no place to wait.

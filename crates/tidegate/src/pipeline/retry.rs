@@ -9,10 +9,10 @@ const ONE: u64 = 1000;
 
 /// How a stage tries again.
 ///
-/// Each item that succeeds puts a share of a retry into the stage's budget, each retry takes one out; when that is empty, an
-/// item that fails is not tried again. So a stage whose work always fails asks whoever is behind it hardly more often than one whose
-/// work never does. Pauses are at random up to `first`, then up to twice that, and so on up to `most` (exponential back-off with
-/// full jitter).
+/// Each item that succeeds puts a share of a retry into the stage's budget, each retry takes one out; when that is
+/// empty, an item that fails is not tried again. So a stage whose work always fails asks whoever is behind it hardly
+/// more often than one whose work never does. Pauses are at random up to `first`, then up to twice that, and so on up
+/// to `most` (exponential back-off with full jitter).
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,8 +37,8 @@ pub struct Retry {
 }
 
 impl Default for Retry {
-    /// What [`RetryLayer`](https://docs.rs/tidegate/latest/tidegate/tower/struct.RetryLayer.html) has: 3 attempts, a tenth of the
-    /// items and 10 (SRE book, ch. 21), pauses from 100 ms to 5 s.
+    /// What [`RetryLayer`](https://docs.rs/tidegate/latest/tidegate/tower/struct.RetryLayer.html) has: 3 attempts, a
+    /// tenth of the items and 10 (SRE book, ch. 21), pauses from 100 ms to 5 s.
     fn default() -> Self {
         Self {
             attempts: 3,

@@ -42,10 +42,11 @@ impl Running {
 
     /// Waits until the source has no more and everything is through.
     ///
-    /// It is not bounded in time and holds nothing, so there is no *when full*. **When cancelled**, the pipeline goes on; it can be asked again.
+    /// It is not bounded in time and holds nothing, so there is no *when full*. **When cancelled**, the pipeline goes
+    /// on; it can be asked again.
     ///
     /// # Errors
-    /// The error that ended it, if one did.
+    /// The error that ended it, if one did; what it left comes back from [`abort`](Self::abort).
     pub async fn finish(&self) -> Result<Snapshot, PipelineError> {
         self.engine.fate.ended().await;
         match self.engine.fate.failure() {
@@ -62,8 +63,8 @@ impl Running {
     /// [Stops](Self::stop) the source and waits until everything is through; what is not after this time is
     /// [aborted](Self::abort), and comes back if it was not being worked on.
     ///
-    /// There is no *when full*. **When cancelled**, the source stays stopped and the rest goes on. It lasts longer than said only where a function
-    /// [blocks](super::Pipeline::map_blocking) or does not await.
+    /// There is no *when full*. **When cancelled**, the source stays stopped and the rest goes on. It lasts longer
+    /// than said only where a function [blocks](super::Pipeline::map_blocking) or does not await.
     pub async fn drain(&self, within: Duration) -> Ended {
         self.stop();
         let in_time = tokio::time::timeout(within, self.engine.fate.ended()).await.is_ok();
@@ -71,8 +72,9 @@ impl Running {
         Ended { in_time: in_time && ended.failure.is_none(), ..ended }
     }
 
-    /// Ends every task at its next `await`, and waits for that: permits, leases and bytes that they hold are free then. What waited between
-    /// stages comes back. Work that [blocks](super::Pipeline::map_blocking) a thread is waited for.
+    /// Ends every task at its next `await`, and waits for that: permits, leases and bytes that they hold are free
+    /// then. What waited between stages comes back. Work that [blocks](super::Pipeline::map_blocking) a thread is
+    /// waited for.
     ///
     /// There is no *when full*. **When cancelled**, the tasks end all the same.
     pub async fn abort(&self) -> Ended {
@@ -94,7 +96,8 @@ impl Running {
         Snapshot::of(&self.engine)
     }
 
-    /// What keeps it from being faster, since it began; see [`Snapshot::bottleneck`], and [`Snapshot::since`] for what holds now.
+    /// What keeps it from being faster, since it began; see [`Snapshot::bottleneck`], and [`Snapshot::since`] for
+    /// what holds now.
     #[must_use]
     pub fn bottleneck(&self) -> Option<Bottleneck> {
         self.snapshot().bottleneck()

@@ -103,8 +103,8 @@ impl Snapshot {
         self.stages.iter().find(|stage| &*stage.name == name)
     }
 
-    /// The same, with the [shares](StageSnapshot::shares) and the [bottleneck](Self::bottleneck) of the time since `earlier` only. Of the
-    /// same pipeline.
+    /// The same, with the [shares](StageSnapshot::shares) and the [bottleneck](Self::bottleneck) of the time since
+    /// `earlier` only. Of the same pipeline.
     #[must_use]
     pub fn since(mut self, earlier: &Self) -> Self {
         for (stage, before) in self.stages.iter_mut().zip(&earlier.stages) {
@@ -113,9 +113,9 @@ impl Snapshot {
         self
     }
 
-    /// What keeps it from being faster: the last stage that works more than half of its time while the one before it is rather
-    /// blocked by it than starved; else the budget, with the last stage that waits for that more than half of its time. `None` if
-    /// nothing stands out.
+    /// What keeps it from being faster: the last stage that works more than half of its time while the one before it
+    /// is rather blocked by it than starved; else the budget, with the last stage that waits for that more than half
+    /// of its time. `None` if nothing stands out.
     #[must_use]
     pub fn bottleneck(&self) -> Option<Bottleneck> {
         let shares: Vec<_> = self.stages.iter().map(StageSnapshot::shares).collect();

@@ -79,8 +79,8 @@ where
     }
 }
 
-/// A channel is a source: what comes in there is received when the pipeline has room for it, so whoever sends feels how fast
-/// the pipeline is. An item's bytes are the channel's until it is in the pipeline's own.
+/// A channel is a source: what comes in there is received when the pipeline has room for it, so whoever sends feels
+/// how fast the pipeline is. An item's bytes are the channel's until it is in the pipeline's own.
 impl<T: Send + 'static> Source for Receiver<T> {
     type Item = T;
 
@@ -108,16 +108,16 @@ where
         };
         let room = tokio::select! {
             biased;
-            () = &mut stopped => return,
+            () = &mut stopped => return worker.finish(),
             room = room => room,
         };
         let asked = tokio::select! {
             biased;
-            () = &mut stopped => return,
+            () = &mut stopped => return worker.finish(),
             asked = guarded(|| source.next()) => asked,
         };
         let cause = match asked {
-            Ok(Ok(None)) => return,
+            Ok(Ok(None)) => return worker.finish(),
             Ok(Ok(Some(item))) => {
                 let now = engine.clock.now();
                 let deadline = engine.patience.map_or(u64::MAX, |patience| now.saturating_add(patience));
@@ -141,8 +141,8 @@ where
     }
 }
 
-/// Waits until an item that is asked for now would be through before its deadline, as far as the lines tell. An empty line has no
-/// wait, so this ends.
+/// Waits until an item that is asked for now would be through before its deadline, as far as the lines tell. An empty
+/// line has no wait, so this ends.
 async fn worth_asking(worker: &Worker) {
     let engine: &Arc<Engine> = &worker.engine;
     let Some(patience) = engine.patience else { return };

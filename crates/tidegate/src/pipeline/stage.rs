@@ -48,6 +48,9 @@ impl<T> Stage<T> {
     /// The largest item that a stage puts out, unless it says otherwise: 64 KiB, a usual read.
     pub const DEFAULT_MAX_ITEM: u64 = 64 << 10;
 
+    /// The most items that a stage works on at a time: each takes a task.
+    pub const MAX_CONCURRENCY: usize = 1 << 16;
+
     /// One at a time; what fails fails the pipeline. The name is for snapshots and errors.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
@@ -63,13 +66,15 @@ impl<T> Stage<T> {
         }
     }
 
-    /// So many items at a time, each in a task of its own; 1 by default.
+    /// So many items at a time, each in a task of its own; 1 by default, at most
+    /// [`MAX_CONCURRENCY`](Self::MAX_CONCURRENCY).
     pub fn concurrency(self, items: usize) -> Self {
-        Self { concurrency: items, ..self }
+        Self { concurrency: items.min(Self::MAX_CONCURRENCY), ..self }
     }
 
-    /// What comes out is in the order of what went in. An item that is done before its turn waits, in the place of one of
-    /// those that are worked on at a time; so no more is ever held for the order than [`concurrency`](Self::concurrency) items.
+    /// What comes out is in the order of what went in. An item that is done before its turn waits, in the place of
+    /// one of those that are worked on at a time; so no more is ever held for the order than
+    /// [`concurrency`](Self::concurrency) items.
     pub fn ordered(self) -> Self {
         Self { ordered: true, ..self }
     }
@@ -80,8 +85,9 @@ impl<T> Stage<T> {
     }
 
     /// The bytes of the largest item that comes out of this stage, as it [weighs](crate::channel::Weigh);
-    /// [`DEFAULT_MAX_ITEM`](Self::DEFAULT_MAX_ITEM) unless given. For a batch: of the largest batch. So many are kept free for this stage
-    /// whatever the others hold, and so many are taken before its function is called: what it makes must not be larger.
+    /// [`DEFAULT_MAX_ITEM`](Self::DEFAULT_MAX_ITEM) unless given. For a batch: of the largest batch. So many are kept
+    /// free for this stage whatever the others hold, and so many are taken before its function is called: what it
+    /// makes must not be larger.
     pub fn max_item(self, bytes: u64) -> Self {
         Self { max_item: bytes, ..self }
     }
@@ -93,14 +99,14 @@ impl<T> Stage<T> {
         Self { in_bytes: Some(bytes), ..self }
     }
 
-    /// A batch is handed on after this time, counted from its first item, even if it is not full. Without it, it waits until it is, or
-    /// until nothing more comes.
+    /// A batch is handed on after this time, counted from its first item, even if it is not full. Without it, it
+    /// waits until it is, or until nothing more comes.
     pub fn linger(self, time: Duration) -> Self {
         Self { linger: Some(time), ..self }
     }
 
-    /// An item that failed and was [given back](super::Failed::give_back) is tried again. If it fails for good, what happens is
-    /// what happens without this.
+    /// An item that failed and was [given back](super::Failed::give_back) is tried again. If it fails for good, what
+    /// happens is what happens without this.
     pub fn retry(self, retry: Retry) -> Self {
         Self { retry: Some(retry), ..self }
     }
@@ -115,9 +121,9 @@ impl<T> Stage<T> {
         Self { otherwise: Otherwise::Skip, ..self }
     }
 
-    /// An item that fails is sent on, with the error. While that channel is full its stage waits, or what the channel's policy says happens to the
-    /// letter. If the channel refuses it or is closed, or the function did not [give the item back](super::Failed::give_back), the
-    /// pipeline fails.
+    /// An item that fails is sent on, with the error. While that channel is full its stage waits, or what the
+    /// channel's policy says happens to the letter. If the channel refuses it or is closed, or the function did not
+    /// [give the item back](super::Failed::give_back), the pipeline fails.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

@@ -21,22 +21,13 @@ use super::counts::Counts;
 use super::error::{TooLarge, WriteError};
 use super::kernel::Kernel;
 use super::pace::{Pace, Progress};
+use super::push::{Goal, Push};
+use crate::budget::{Budget, Lease, Leasing};
 use crate::clock::Clock;
 
 /// While somebody waits for a peer, the kernel is asked so often within a longest stall how far it got: it does not tell before
 /// half of what it holds is gone, for which a peer at the least rate needs longer than that.
 const LOOKS: u64 = 8;
-
-/// What is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goal {
-    /// There is room.
-    Room,
-    /// Everything accepted is with the kernel.
-    Out,
-    /// And the peer has been told that no more comes.
-    Closed,
-}
 
 #[derive(Debug)]
 pub(super) struct Core<W> {
@@ -54,6 +45,11 @@ pub(super) struct Core<W> {
     timer: Option<Pin<Box<Sleep>>>,
     clock: Clock,
     counts: Arc<Counts>,
+    /// What is in the buffer is charged here; and is held, if it is.
+    budget: Option<Budget>,
+    charge: Option<Lease>,
+    /// How long a lease is waited for.
+    patience: Duration,
 }
 
 impl<W> Core<W> {
@@ -63,6 +59,7 @@ impl<W> Core<W> {
         room: u64,
         progress: Progress,
         counts: Arc<Counts>,
+        budget: Option<Budget>,
     ) -> Self {
         counts.opened.fetch_add(1, Relaxed);
         Self {
@@ -77,6 +74,9 @@ impl<W> Core<W> {
             timer: None,
             clock: Clock::start(),
             counts,
+            budget,
+            charge: None,
+            patience: progress.longest_stall,
         }
     }
 
@@ -126,6 +126,30 @@ impl<W> Core<W> {
         if offered <= room { Ok(()) } else { Err(TooLarge { bytes: bytes.clone(), offered, room }) }
     }
 
+    pub(super) const fn budget(&self) -> Option<&Budget> {
+        self.budget.as_ref()
+    }
+
+    /// Leases `bytes`, if there is a budget to lease them from.
+    pub(super) fn leasing(&self, bytes: u64) -> Option<Leasing> {
+        self.budget.as_ref().map(|budget| budget.lease(bytes).within(self.patience))
+    }
+
+    /// Takes over the charge for what comes next.
+    pub(super) fn charge(&mut self, lease: Option<Lease>) {
+        add(&mut self.charge, lease);
+    }
+
+    /// Gives back the charge for what is here no more.
+    pub(super) fn discharge(&mut self) {
+        if let Some(charge) = &mut self.charge {
+            match self.buffer.bytes() {
+                0 => self.charge = None,
+                bytes => charge.shrink_to(bytes),
+            }
+        }
+    }
+
     /// Takes what there is room for. The caller has seen that there is.
     pub(super) fn accept(&mut self, bytes: Bytes) {
         let count = bytes.len() as u64;
@@ -136,7 +160,8 @@ impl<W> Core<W> {
     }
 
     /// Takes over what a handle had accepted, and counted.
-    pub(super) fn take_over(&mut self, own: &mut Buffer) {
+    pub(super) fn take_over(&mut self, own: &mut Buffer, charge: Option<Lease>) {
+        self.charge(charge);
         self.accepted = self.accepted.saturating_add(own.bytes());
         self.buffer.append(own);
     }
@@ -145,29 +170,29 @@ impl<W> Core<W> {
     fn end(&mut self) -> Option<W> {
         let forgotten = self.buffer.clear();
         self.counts.buffered.fetch_sub(forgotten, Relaxed);
+        self.charge = None;
         self.io.take()
     }
 
-    fn reset(&mut self) -> bool {
-        let Some(io) = self.end() else { return false };
+    /// Ends it with a reset; counted first, so that a peer which sees the end is counted already.
+    fn reset(&mut self, count: impl FnOnce(&Counts)) {
+        let Some(io) = self.end() else { return };
+        count(&self.counts);
         if let Some(kernel) = &self.kernel {
             kernel.abort(&io);
         }
-        true
     }
 
     /// Ends it without having said everything. A peer must not take what it got for the whole.
     pub(super) fn abort(&mut self) {
-        if self.reset() {
-            self.counts.aborted.fetch_add(1, Relaxed);
-        }
+        self.reset(|counts| {
+            counts.aborted.fetch_add(1, Relaxed);
+        });
     }
 
     fn fail(&mut self, error: impl Into<WriteError>) -> WriteError {
         let error = error.into();
-        if self.reset() {
-            self.counts.ended_by(&error);
-        }
+        self.reset(|counts| counts.ended_by(&error));
         error
     }
 
@@ -182,10 +207,10 @@ impl<W> Core<W> {
 
     /// Waits for `goal`.
     pub(super) const fn push(&mut self, goal: Goal) -> Push<'_, W> {
-        Push { core: self, goal }
+        Push::new(self, goal)
     }
 
-    fn pause(&mut self) {
+    pub(super) fn pause(&mut self) {
         if self.pace.is_waiting() {
             self.pace.pause(self.clock.now());
         }
@@ -280,7 +305,7 @@ impl<W: AsyncWrite + Unpin> Core<W> {
         }
     }
 
-    fn poll(&mut self, goal: Goal, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
+    pub(super) fn poll(&mut self, goal: Goal, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         if self.io.is_none() {
             return Poll::Ready(Err(WriteError::Ended));
         }
@@ -291,6 +316,20 @@ impl<W: AsyncWrite + Unpin> Core<W> {
         }
     }
 
+    /// Waits for room, and for the lease of `bytes` of it, if there is a budget to lease them from.
+    pub(super) async fn ready(&mut self, bytes: u64) -> Result<Option<Lease>, WriteError> {
+        self.push(Goal::Room).await?;
+        let Some(budget) = self.budget.clone() else { return Ok(None) };
+        match budget.try_lease(bytes) {
+            Ok(lease) => return Ok(Some(lease)),
+            Err(full) if !full.ever => return Err(full.into()),
+            Err(_) => {}
+        }
+        // Who holds nothing while it waits keeps nobody else from going on.
+        self.push(Goal::Out).await?;
+        Ok(Some(budget.lease(bytes).within(self.patience).await?))
+    }
+
     /// Pushes what goes out without waiting. Is there room then?
     pub(super) fn try_push(&mut self) -> Result<bool, WriteError> {
         if self.io.is_none() {
@@ -299,6 +338,7 @@ impl<W: AsyncWrite + Unpin> Core<W> {
         let mut cx = Context::from_waker(Waker::noop());
         let pushed = self.poll_write(&mut cx);
         let pushed = if matches!(pushed, Poll::Ready(Ok(()))) { self.poll_flush(&mut cx) } else { pushed };
+        self.discharge();
         match pushed {
             Poll::Ready(Err(error)) => Err(self.fail(error)),
             _ => Ok(self.pending() <= self.room),
@@ -306,30 +346,18 @@ impl<W: AsyncWrite + Unpin> Core<W> {
     }
 }
 
+/// Puts two leases of one budget together.
+pub(super) fn add(charge: &mut Option<Lease>, lease: Option<Lease>) {
+    let Some(lease) = lease else { return };
+    match charge {
+        // They are of one budget, so it is not given back.
+        Some(charge) => drop(charge.merge(lease)),
+        None => *charge = Some(lease),
+    }
+}
+
 impl<W> Drop for Core<W> {
     fn drop(&mut self) {
         self.abort();
-    }
-}
-
-/// Waits for a goal. Dropped, it leaves everything accepted where it is, for the next.
-#[must_use = "bytes move while it is awaited"]
-pub(super) struct Push<'c, W> {
-    pub(super) core: &'c mut Core<W>,
-    goal: Goal,
-}
-
-impl<W: AsyncWrite + Unpin> Future for Push<'_, W> {
-    type Output = Result<(), WriteError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let goal = self.goal;
-        self.core.poll(goal, cx)
-    }
-}
-
-impl<W> Drop for Push<'_, W> {
-    fn drop(&mut self) {
-        self.core.pause();
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::line::NotALine;
 use super::pace::TooSlow;
+use crate::budget::Full;
 
 /// Bytes were not written, or not all of them.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum WriteError {
     TooLarge(TooLarge),
     /// Not one line. None of it was accepted; the writer is as it was.
     NotALine(NotALine),
+    /// The [budget](super::Writers::budget) had no bytes for it in time. None of it was accepted; the writer is as it was.
+    Memory(Full),
     /// The connection failed before, or another handle on it went without [`finish`](super::Share::finish).
     Ended,
 }
@@ -32,6 +35,7 @@ impl fmt::Display for WriteError {
             Self::TooSlow(slow) => slow.fmt(f),
             Self::TooLarge(large) => large.fmt(f),
             Self::NotALine(not) => not.fmt(f),
+            Self::Memory(full) => full.fmt(f),
             Self::Ended => f.write_str("the connection has ended"),
         }
     }
@@ -44,6 +48,7 @@ impl Error for WriteError {
             Self::TooSlow(slow) => Some(slow),
             Self::TooLarge(large) => Some(large),
             Self::NotALine(not) => Some(not),
+            Self::Memory(full) => Some(full),
             Self::Ended => None,
         }
     }
@@ -61,6 +66,12 @@ impl From<TooSlow> for WriteError {
     }
 }
 
+impl From<Full> for WriteError {
+    fn from(full: Full) -> Self {
+        Self::Memory(full)
+    }
+}
+
 impl From<NotALine> for WriteError {
     fn from(not: NotALine) -> Self {
         Self::NotALine(not)
@@ -74,13 +85,14 @@ impl From<TooLarge> for WriteError {
 }
 
 /// A slow peer is [`TimedOut`](io::ErrorKind::TimedOut), too many bytes and what is no line are
-/// [`InvalidInput`](io::ErrorKind::InvalidInput), an ended connection is a [`BrokenPipe`](io::ErrorKind::BrokenPipe).
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), a full budget is [`OutOfMemory`](io::ErrorKind::OutOfMemory), an ended connection is a [`BrokenPipe`](io::ErrorKind::BrokenPipe).
 impl From<WriteError> for io::Error {
     fn from(error: WriteError) -> Self {
         let kind = match error {
             WriteError::Io(error) => return error,
             WriteError::TooSlow(_) => io::ErrorKind::TimedOut,
             WriteError::TooLarge(_) | WriteError::NotALine(_) => io::ErrorKind::InvalidInput,
+            WriteError::Memory(_) => io::ErrorKind::OutOfMemory,
             WriteError::Ended => io::ErrorKind::BrokenPipe,
         };
         Self::new(kind, error)

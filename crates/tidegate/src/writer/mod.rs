@@ -41,6 +41,7 @@
 //! | For | Take |
 //! |---|---|
 //! | a connection | [`Writers::socket`], or [`Writers::over`] for what is no socket |
+//! | one budget for what they all hold | [`Writers::budget`], [`LineReader::budget`] |
 //! | several tasks that write to one connection | [`Writer::share`] |
 //! | a protocol of lines | [`LineWriter`], [`LineReader`] |
 //! | many listeners to one voice | [`broadcast`] |
@@ -53,6 +54,7 @@ mod error;
 mod kernel;
 mod line;
 mod pace;
+mod push;
 mod room;
 mod share;
 #[allow(clippy::module_inception)] // the folder is the concept, the file its main type

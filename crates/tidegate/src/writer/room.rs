@@ -5,9 +5,11 @@ use std::fmt;
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::core::{Core, Goal};
+use super::core::Core;
 use super::error::{TooLarge, WriteError};
+use super::push::Goal;
 use super::share::Share;
+use crate::budget::Lease;
 
 /// Room for some bytes: the only way to write. It exists only while no more than half of the bound is held, and goes
 /// with what is written; made by [`Writer::ready`](super::Writer::ready) and [`Share::ready`].
@@ -24,6 +26,8 @@ use super::share::Share;
 #[must_use = "room is for writing; dropped, nothing is written"]
 pub struct Room<'w, W> {
     place: Place<'w, W>,
+    /// For what is written, if there is a budget.
+    lease: Option<Lease>,
 }
 
 /// Whose room it is.
@@ -33,8 +37,8 @@ pub(super) enum Place<'w, W> {
 }
 
 impl<'w, W> Room<'w, W> {
-    pub(super) const fn new(place: Place<'w, W>) -> Self {
-        Self { place }
+    pub(super) const fn new(place: Place<'w, W>, lease: Option<Lease>) -> Self {
+        Self { place, lease }
     }
 
     /// The bytes there is room for.
@@ -78,14 +82,22 @@ impl<'w, W> Room<'w, W> {
         self.fill([some])
     }
 
-    fn fill<const N: usize>(mut self, pieces: [Bytes; N]) -> Sent<'w, W> {
+    fn fill<const N: usize>(self, pieces: [Bytes; N]) -> Sent<'w, W> {
+        let Self { mut place, mut lease } = self;
+        if let Some(lease) = &mut lease {
+            lease.shrink_to(pieces.iter().map(|piece| piece.len() as u64).sum());
+        }
+        match &mut place {
+            Place::Own(core) => core.charge(lease),
+            Place::Shared(share) => share.charge(lease),
+        }
         for piece in pieces {
-            match &mut self.place {
+            match &mut place {
                 Place::Own(core) => core.accept(piece),
                 Place::Shared(share) => share.accept(piece),
             }
         }
-        Sent { place: self.place }
+        Sent { place }
     }
 }
 

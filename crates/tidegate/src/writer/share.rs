@@ -16,10 +16,12 @@ use tokio::io::AsyncWrite;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::buffer::Buffer;
-use super::core::{Core, Goal};
+use super::core::{Core, add};
 use super::counts::Counts;
 use super::error::{TooLarge, TrySendError, WriteError};
+use super::push::Goal;
 use super::room::{Place, Room, Sent};
+use crate::budget::Lease;
 use crate::sync;
 
 /// One of several handles on a writer; made by [`Writer::share`](super::Writer::share).
@@ -48,6 +50,8 @@ pub struct Share<W> {
     common: Arc<Common<W>>,
     /// Accepted here, until it is this handle's turn.
     own: Buffer,
+    /// For what is there, if there is a budget.
+    charge: Option<Lease>,
     room: u64,
     finished: bool,
 }
@@ -73,7 +77,8 @@ pub(super) fn split<W>(core: Core<W>, n: usize) -> Vec<Share<W>> {
         broken: AtomicBool::new(false),
         pusher: sync::Mutex::new(None),
     });
-    let handle = || Share { common: Arc::clone(&common), own: Buffer::default(), room, finished: false };
+    let own = Buffer::default;
+    let handle = || Share { common: Arc::clone(&common), own: own(), charge: None, room, finished: false };
     (0..n).map(|_| handle()).collect()
 }
 
@@ -155,6 +160,10 @@ impl<W> Share<W> {
         self.own.bytes()
     }
 
+    pub(super) fn charge(&mut self, lease: Option<Lease>) {
+        add(&mut self.charge, lease);
+    }
+
     pub(super) fn accept(&mut self, bytes: Bytes) {
         let count = bytes.len() as u64;
         self.common.counts.accepted.fetch_add(count, Relaxed);
@@ -169,6 +178,23 @@ impl<W> Share<W> {
 }
 
 impl<W: AsyncWrite + Unpin> Share<W> {
+    async fn room_for(&mut self, bytes: u64) -> Result<Option<Lease>, WriteError> {
+        let mut turn = Turn::take(&self.common).await;
+        if !self.own.is_empty() {
+            turn.push(Goal::Out).await?;
+            turn.core()?.take_over(&mut self.own, self.charge.take());
+            turn.push(Goal::Out).await?;
+        }
+        turn.push(Goal::Room).await?;
+        let leasing = turn.core()?.leasing(bytes);
+        drop(turn);
+        // Its turn is over and it holds nothing: while it waits for the lease, the others go on.
+        Ok(match leasing {
+            Some(leasing) => Some(leasing.await?),
+            None => None,
+        })
+    }
+
     /// Waits for room: until what this handle accepted before is out, and the writer has room again.
     ///
     /// **When full**, it waits for its turn and for the peer. **When cancelled**, nothing is lost and nothing was accepted.
@@ -176,15 +202,8 @@ impl<W: AsyncWrite + Unpin> Share<W> {
     /// # Errors
     /// If the connection fails, the peer is too slow, or another handle was dropped unfinished.
     pub async fn ready(&mut self) -> Result<Room<'_, W>, WriteError> {
-        let mut turn = Turn::take(&self.common).await;
-        if !self.own.is_empty() {
-            turn.push(Goal::Out).await?;
-            turn.core()?.take_over(&mut self.own);
-            turn.push(Goal::Out).await?;
-        }
-        turn.push(Goal::Room).await?;
-        drop(turn);
-        Ok(Room::new(Place::Shared(self)))
+        let lease = self.room_for(self.room).await?;
+        Ok(Room::new(Place::Shared(self), lease))
     }
 
     /// Accepts `bytes`, at most [a room](Self::room_bytes), once there is room, and returns when the kernel has them. They
@@ -198,7 +217,9 @@ impl<W: AsyncWrite + Unpin> Share<W> {
     pub async fn send(&mut self, bytes: impl Into<Bytes>) -> Result<(), WriteError> {
         let bytes = bytes.into();
         self.fits(&bytes)?;
-        self.ready().await?.write(bytes)?.later();
+        let lease = self.room_for(bytes.len() as u64).await?;
+        self.charge(lease);
+        self.accept(bytes);
         self.flush().await
     }
 
@@ -216,11 +237,16 @@ impl<W: AsyncWrite + Unpin> Share<W> {
             return Err(TrySendError::Full(bytes));
         }
         if !self.own.is_empty() {
-            core.take_over(&mut self.own);
+            core.take_over(&mut self.own, self.charge.take());
             if !core.try_push()? {
                 return Err(TrySendError::Full(bytes));
             }
         }
+        let offered = bytes.len() as u64;
+        let Ok(lease) = core.budget().map(|budget| budget.try_lease(offered)).transpose() else {
+            return Err(TrySendError::Full(bytes));
+        };
+        core.charge(lease);
         core.accept(bytes);
         core.try_push()?;
         drop(turn);
@@ -239,7 +265,7 @@ impl<W: AsyncWrite + Unpin> Share<W> {
         // What a cancelled turn has left, perhaps this handle's own.
         turn.push(Goal::Out).await?;
         if !self.own.is_empty() {
-            turn.core()?.take_over(&mut self.own);
+            turn.core()?.take_over(&mut self.own, self.charge.take());
             turn.push(Goal::Out).await?;
         }
         Ok(())

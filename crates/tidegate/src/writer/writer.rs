@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::core::{Core, Goal};
+use super::core::Core;
 use super::error::{TooLarge, TrySendError, WriteError};
 use super::kernel::Socket;
+use super::push::Goal;
 use super::room::{Place, Room, Sent};
 use super::share::{self, Share};
 use super::writers::Writers;
@@ -135,8 +136,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// # Errors
     /// If the connection fails, or the peer is too slow.
     pub async fn ready(&mut self) -> Result<Room<'_, W>, WriteError> {
-        self.core.push(Goal::Room).await?;
-        Ok(Room::new(Place::Own(&mut self.core)))
+        let lease = self.core.ready(self.core.room()).await?;
+        Ok(Room::new(Place::Own(&mut self.core), lease))
     }
 
     /// Accepts `bytes` once there is room and returns when the kernel has them. At most [a room](Self::room_bytes) of
@@ -150,7 +151,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub async fn send(&mut self, bytes: impl Into<Bytes>) -> Result<(), WriteError> {
         let bytes = bytes.into();
         self.core.fits(&bytes)?;
-        self.core.push(Goal::Room).await?;
+        let lease = self.core.ready(bytes.len() as u64).await?;
+        self.core.charge(lease);
         self.core.accept(bytes);
         self.core.push(Goal::Out).await
     }
@@ -192,6 +194,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         if !self.core.try_push()? {
             return Err(TrySendError::Full(first.clone()));
         }
+        let Ok(lease) = self.core.budget().map(|budget| budget.try_lease(offered)).transpose() else {
+            return Err(TrySendError::Full(first.clone()));
+        };
+        self.core.charge(lease);
         for piece in pieces {
             self.core.accept(piece);
         }

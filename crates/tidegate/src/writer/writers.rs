@@ -9,6 +9,7 @@ use super::counts::{Counts, WriterStats};
 use super::kernel::{Kernel, Socket};
 use super::pace::Progress;
 use super::writer::Writer;
+use crate::budget::Budget;
 
 /// Makes a server's writers alike, and counts what becomes of them. Clones count together.
 ///
@@ -29,6 +30,7 @@ pub struct Writers {
     max_bytes: u64,
     progress: Progress,
     counts: Arc<Counts>,
+    budget: Option<Budget>,
 }
 
 impl Default for Writers {
@@ -49,7 +51,8 @@ impl Writers {
     /// [`Progress::default`].
     #[must_use]
     pub fn new() -> Self {
-        Self { max_bytes: Self::DEFAULT_MAX_BYTES, progress: Progress::default(), counts: Arc::default() }
+        let (max_bytes, progress) = (Self::DEFAULT_MAX_BYTES, Progress::default());
+        Self { max_bytes, progress, counts: Arc::default(), budget: None }
     }
 
     /// Each holds at most `bytes` (at least [`LEAST_MAX_BYTES`](Self::LEAST_MAX_BYTES)): those it accepted and the kernel did
@@ -68,6 +71,16 @@ impl Writers {
         self
     }
 
+    /// Charges to `budget` what the writers hold themselves: the bytes accepted that no kernel has taken yet. Room is then
+    /// waited for there as well, for [`Progress::longest_stall`] at most. What the kernels hold is not charged, since nobody
+    /// would give it back while nobody looks; who wants to charge it leases [`max_bytes`](Writer::max_bytes) for each
+    /// connection when it is accepted.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
     /// A writer over `io`, of which only the bytes that it did not take yet are counted. To be used where `io` is no
     /// socket: TLS, compression, a pipe. Bound what the kernel holds below it with [`bound_kernel`](super::bound_kernel).
     pub fn over<W: AsyncWrite + Unpin>(&self, io: W) -> Writer<W> {
@@ -83,7 +96,8 @@ impl Writers {
     }
 
     fn open<W>(&self, io: W, kernel: Option<Kernel<W>>) -> Writer<W> {
-        Writer::new(Core::new(io, kernel, self.max_bytes / 2, self.progress, Arc::clone(&self.counts)))
+        let (room, counts, budget) = (self.max_bytes / 2, Arc::clone(&self.counts), self.budget.clone());
+        Writer::new(Core::new(io, kernel, room, self.progress, counts, budget))
     }
 
     /// What became of the writers that this one and its clones made.

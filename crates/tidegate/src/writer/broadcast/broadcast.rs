@@ -1,7 +1,5 @@
 //! [`Broadcast`]: the one voice.
 
-use std::error::Error;
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +12,8 @@ use super::audience::Audience;
 use super::cut::Cut;
 use super::ring::{Aftermath, Ring};
 use super::shared::Shared;
+use super::unpublished::{Unpublished, Why};
+use crate::budget::Budget;
 use crate::channel::Weigh;
 use crate::clock::{Clock, nanos};
 use crate::sync::{Mutex, lock};
@@ -30,6 +30,7 @@ pub(super) struct Common<T> {
     pub(super) name: Arc<str>,
     pub(super) max_subscribers: usize,
     pub(super) max_item: u64,
+    pub(super) budget: Option<Budget>,
     clock: Clock,
 }
 
@@ -83,6 +84,7 @@ pub struct Builder<T> {
     name: Arc<str>,
     max_subscribers: usize,
     max_item: u64,
+    budget: Option<Budget>,
     of: PhantomData<fn(T)>,
 }
 
@@ -106,13 +108,21 @@ impl<T: Weigh> Builder<T> {
         self
     }
 
+    /// Charges each item to `budget`, once, until the last who has it dropped it.
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
     /// Makes it.
     #[must_use]
     pub fn build(self) -> Broadcast<T> {
         let state = Mutex::new(State { ring: Ring::new(), waits: false });
-        let Self { name, max_subscribers, max_item, .. } = self;
+        let Self { name, max_subscribers, max_item, budget, .. } = self;
         let (moved, clock) = (Notify::new(), Clock::start());
-        Broadcast { common: Arc::new(Common { state, moved, name, max_subscribers, max_item, clock }) }
+        Broadcast {
+            common: Arc::new(Common { state, moved, name, max_subscribers, max_item, budget, clock }),
+        }
     }
 }
 
@@ -127,35 +137,6 @@ pub struct Published {
     /// Subscribers that were disconnected because of it.
     pub disconnected: u64,
 }
-
-/// An item has more bytes than [may be published](Builder::max_item). It is here.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TooHeavy<T> {
-    /// What was to be published.
-    pub item: T,
-    /// Its bytes, with what it costs itself.
-    pub weight: u64,
-    /// The most there may be.
-    pub max_item: u64,
-}
-
-impl<T> fmt::Display for TooHeavy<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an item of {} bytes, where {} are allowed", self.weight, self.max_item)
-    }
-}
-
-impl<T> fmt::Debug for TooHeavy<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TooHeavy")
-            .field("weight", &self.weight)
-            .field("max_item", &self.max_item)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<T> Error for TooHeavy<T> {}
 
 impl<T> Broadcast<T> {
     /// Where one subscribes.
@@ -175,7 +156,7 @@ impl<T: Weigh> Broadcast<T> {
     pub fn builder(name: impl Into<Arc<str>>) -> Builder<T> {
         let (max_subscribers, max_item) =
             (Builder::<T>::DEFAULT_MAX_SUBSCRIBERS, Builder::<T>::DEFAULT_MAX_ITEM);
-        Builder { name: name.into(), max_subscribers, max_item, of: PhantomData }
+        Builder { name: name.into(), max_subscribers, max_item, budget: None, of: PhantomData }
     }
 
     /// With the defaults of [`Builder`].
@@ -191,8 +172,9 @@ impl<T: Weigh> Broadcast<T> {
     /// though their time were up.
     ///
     /// # Errors
-    /// If it has too many bytes. It was not published.
-    pub async fn publish(&mut self, item: T) -> Result<Published, TooHeavy<T>> {
+    /// If it has too many bytes, or the budget has too few (which is not waited for: who holds them may be waiting for what is
+    /// published next). It was not published.
+    pub async fn publish(&mut self, item: T) -> Result<Published, Unpublished<T>> {
         let mut waits = self.offer(item)?;
         while let Some(due) = waits.next() {
             let moved = self.common.moved.notified();
@@ -209,20 +191,26 @@ impl<T: Weigh> Broadcast<T> {
     /// Publishes `item` and waits for nobody: those who are to be waited for are dealt with as though their time were up.
     ///
     /// # Errors
-    /// If it has too many bytes. It was not published.
-    pub fn publish_now(&mut self, item: T) -> Result<Published, TooHeavy<T>> {
+    /// If it has too many bytes, or the budget has too few (which is not waited for: who holds them may be waiting for what is
+    /// published next). It was not published.
+    pub fn publish_now(&mut self, item: T) -> Result<Published, Unpublished<T>> {
         let mut waits = self.offer(item)?;
         waits.give_up();
         Ok(waits.published)
     }
 
-    fn offer(&self, item: T) -> Result<Waits<'_, T>, TooHeavy<T>> {
+    fn offer(&self, item: T) -> Result<Waits<'_, T>, Unpublished<T>> {
         let weight = item.weight().saturating_add(size_of::<T>() as u64).saturating_add(PER_ITEM);
         let max_item = self.common.max_item;
         if weight > max_item {
-            return Err(TooHeavy { item, weight, max_item });
+            return Err(Unpublished { item, why: Why::TooHeavy { weight, max_item } });
         }
-        let (item, mut awaited) = (Shared::new(item), Vec::new());
+        let leased = self.common.budget.as_ref().map(|budget| budget.try_lease(weight)).transpose();
+        let charge = match leased {
+            Ok(charge) => charge,
+            Err(full) => return Err(Unpublished { item, why: Why::Memory(full) }),
+        };
+        let (item, mut awaited) = (Shared::new(item, charge), Vec::new());
         let published = self.common.with(|state, after| {
             let subscribers = state.ring.push(item, weight, after, &mut awaited);
             state.waits = !awaited.is_empty();

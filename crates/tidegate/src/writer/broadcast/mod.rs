@@ -41,11 +41,13 @@ mod ring_tests;
 mod seat;
 mod shared;
 mod subscriber;
+mod unpublished;
 
 pub use audience::Audience;
-pub use broadcast::{Broadcast, Builder, Published, TooHeavy};
+pub use broadcast::{Broadcast, Builder, Published};
 pub use cut::Cut;
 pub use ledger::{Ledger, Listener, Snapshot};
 pub use policy::{Late, Policy, Terms};
 pub use shared::Shared;
 pub use subscriber::{Event, Subscriber};
+pub use unpublished::{Unpublished, Why};

@@ -106,13 +106,14 @@ impl<T: Clone> Ring<T> {
     }
 
     /// A subscriber goes; what it was behind is skipped.
-    pub(super) fn leave(&mut self, number: u64, after: &mut Aftermath<T>) {
-        let Some(mut seat) = self.seats.remove(&number) else { return };
+    pub(super) fn leave(&mut self, number: u64, after: &mut Aftermath<T>) -> Ledger {
+        let Some(mut seat) = self.seats.remove(&number) else { return Ledger::default() };
         if seat.cut.is_none() {
             self.skip(&mut seat, u64::MAX, after);
         }
         self.gone.add(seat.ledger);
         after.wake.extend(seat.waker); // it is dropped there, and being woken does no harm
+        seat.ledger
     }
 
     /// `seat` misses the oldest `count` of what it is behind.

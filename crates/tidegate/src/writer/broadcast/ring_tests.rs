@@ -97,7 +97,10 @@ proptest! {
                         number, terms, behind, gap, late, cut, offered: 0, delivered: 0, skipped: 0,
                     });
                 }
-                Step::Leave(who) if who < models.len() => ring.leave(models.remove(who).number, &mut after),
+                Step::Leave(who) if who < models.len() => {
+                    let ledger = ring.leave(models.remove(who).number, &mut after);
+                    prop_assert_eq!(ledger.offered, ledger.delivered + ledger.skipped);
+                }
                 Step::Push { weight, give_up } => {
                     let mut awaited = Vec::new();
                     ring.push(next, weight, &mut after, &mut awaited);

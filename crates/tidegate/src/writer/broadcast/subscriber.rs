@@ -36,6 +36,22 @@ impl<T> Subscriber<T> {
         Self { common, seat }
     }
 
+    /// Leaves, and says what became of everything that it was offered: what it was behind is skipped.
+    pub fn leave(self) -> Ledger {
+        self.stand_up()
+    }
+
+    fn stand_up(&self) -> Ledger {
+        let (ledger, waits) = self.common.with(|state, after| {
+            let ledger = state.ring.leave(self.seat, after);
+            (ledger, state.waits)
+        });
+        if waits {
+            self.common.moved.notify_one();
+        }
+        ledger
+    }
+
     /// What comes next; none when the broadcast was finished and everything was taken.
     ///
     /// **When full**: how far it may be behind, and what happens beyond, is in its [`Terms`](super::Terms). An item that it has
@@ -78,7 +94,7 @@ impl<T> Subscriber<T> {
         })
     }
 
-    /// What became of what it was offered.
+    /// What became of what it was offered so far.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         lock(&self.common.state).ring.ledger(self.seat)
@@ -87,13 +103,7 @@ impl<T> Subscriber<T> {
 
 impl<T> Drop for Subscriber<T> {
     fn drop(&mut self) {
-        let waits = self.common.with(|state, after| {
-            state.ring.leave(self.seat, after);
-            state.waits
-        });
-        if waits {
-            self.common.moved.notify_one();
-        }
+        self.stand_up();
     }
 }
 

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::budget::Full;
+
 /// What was to be written is not one line. Nothing of it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -52,6 +54,8 @@ pub enum LineError {
         /// Its bytes so far.
         bytes: u64,
     },
+    /// The [budget](super::LineReader::budget) had no bytes for more of it in time. What was read is kept.
+    Memory(Full),
     /// An earlier call failed for good.
     Ended,
 }
@@ -62,6 +66,7 @@ impl fmt::Display for LineError {
             Self::Io(error) => error.fmt(f),
             Self::TooLong { max, .. } => write!(f, "a line has more than {max} bytes"),
             Self::Cut { bytes } => write!(f, "the stream ended {bytes} bytes into a line"),
+            Self::Memory(full) => full.fmt(f),
             Self::Ended => f.write_str("no more lines are read after a failure"),
         }
     }
@@ -71,8 +76,15 @@ impl Error for LineError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
+            Self::Memory(full) => Some(full),
             Self::TooLong { .. } | Self::Cut { .. } | Self::Ended => None,
         }
+    }
+}
+
+impl From<Full> for LineError {
+    fn from(full: Full) -> Self {
+        Self::Memory(full)
     }
 }
 
@@ -90,6 +102,7 @@ impl From<LineError> for io::Error {
             LineError::Io(error) => return error,
             LineError::TooLong { .. } => io::ErrorKind::InvalidData,
             LineError::Cut { .. } => io::ErrorKind::UnexpectedEof,
+            LineError::Memory(_) => io::ErrorKind::OutOfMemory,
             LineError::Ended => io::ErrorKind::Other,
         };
         Self::new(kind, error)

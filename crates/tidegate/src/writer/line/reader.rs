@@ -1,12 +1,14 @@
 //! [`LineReader`]: reads lines no longer than asked for, and no further than the line in hand.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::error::LineError;
 use super::line::Line;
+use crate::budget::{Budget, Full, Lease};
 
 /// What a buffer starts with, and goes back to: a page, as much as most lines of a text protocol have together.
 const FIRST: usize = 4096;
@@ -48,13 +50,17 @@ pub struct LineReader<R> {
     /// Bytes of a line that is too long that were dropped, while its end is looked for.
     skipping: Option<u64>,
     ended: bool,
+    budget: Option<Budget>,
+    /// For the buffer, if there is a budget.
+    charge: Option<Lease>,
 }
 
 impl<R> LineReader<R> {
     /// Reads from `io`, which needs no buffer of its own.
     #[must_use]
     pub fn new(io: R) -> Self {
-        Self { io, held: Held::default(), over_long: OverLong::Fail, skipping: None, ended: false }
+        let (held, over_long) = (Held::default(), OverLong::Fail);
+        Self { io, held, over_long, skipping: None, ended: false, budget: None, charge: None }
     }
 
     /// Deals so with lines that are too long.
@@ -62,6 +68,35 @@ impl<R> LineReader<R> {
     pub const fn over_long(mut self, over_long: OverLong) -> Self {
         self.over_long = over_long;
         self
+    }
+
+    /// Charges its buffer to `budget`: one page for most, more for a longer line while it is read. Waits there for at most
+    /// [`MEMORY_WAIT`](Self::MEMORY_WAIT) before it reads more than it has bytes for.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// How long it waits for bytes of its budget: 30 s, as long as a peer may stall by default.
+    pub const MEMORY_WAIT: Duration = Duration::from_secs(30);
+
+    /// Leases what the buffer is about to take.
+    async fn lease(&mut self, bytes: u64) -> Result<(), Full> {
+        let Some(budget) = &self.budget else { return Ok(()) };
+        match &mut self.charge {
+            // A buffer that was given up for a smaller one.
+            Some(charge) if charge.bytes() >= bytes => charge.shrink_to(bytes),
+            Some(charge) => {
+                let more = bytes - charge.bytes();
+                if charge.try_grow(more).is_err() {
+                    let lease = budget.lease(more).within(Self::MEMORY_WAIT).await?;
+                    drop(charge.merge(lease)); // they are of one budget
+                }
+            }
+            None => self.charge = Some(budget.lease(bytes).within(Self::MEMORY_WAIT).await?),
+        }
+        Ok(())
     }
 
     /// Memory it holds, bytes.
@@ -123,7 +158,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     /// line was dropped and the next is asked for. **When cancelled**, what was read of a line is kept for the next call.
     ///
     /// # Errors
-    /// If the line is [too long](OverLong), the stream ends within a line, or the connection fails.
+    /// If the line is [too long](OverLong), the stream ends within a line, the connection fails, or the budget has no bytes
+    /// (then it may be called again).
     pub async fn read_line(&mut self, max: u64) -> Result<Option<Line<'_>>, LineError> {
         if self.ended {
             return Err(LineError::Ended);
@@ -142,6 +178,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
                     Seen::Part => {}
                 }
             }
+            self.held.make_way();
+            self.lease(self.held.next_capacity(most) as u64).await?;
             let room = self.held.make_room(most);
             if self.io.read_buf(&mut (&mut self.held.buffer).limit(room)).await? == 0 {
                 let bytes = self.held.bytes().len() as u64;
@@ -215,8 +253,8 @@ impl Held {
         }
     }
 
-    /// Makes room for more bytes of a line that has `most` at most, and says for how many.
-    fn make_room(&mut self, most: usize) -> usize {
+    /// Moves what is left to the front.
+    fn make_way(&mut self) {
         if self.start > 0 {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -224,10 +262,23 @@ impl Held {
         if self.buffer.is_empty() && self.buffer.capacity() > FIRST {
             self.buffer = Vec::new(); // that was an unusually long line
         }
-        let (length, room) = (self.buffer.len(), most.saturating_sub(self.buffer.len()).max(1));
-        if self.buffer.capacity() == length {
-            self.buffer.reserve_exact(room.min(length.max(FIRST)));
-        }
-        room.min(self.buffer.capacity() - length)
+    }
+
+    /// More bytes of a line that has `most` at most.
+    fn more(&self, most: usize) -> usize {
+        most.saturating_sub(self.buffer.len()).max(1)
+    }
+
+    /// The capacity with room for some more.
+    fn next_capacity(&self, most: usize) -> usize {
+        let (length, capacity) = (self.buffer.len(), self.buffer.capacity());
+        if capacity > length { capacity } else { length + self.more(most).min(length.max(FIRST)) }
+    }
+
+    /// Makes that room, and says for how many bytes.
+    fn make_room(&mut self, most: usize) -> usize {
+        let (length, capacity) = (self.buffer.len(), self.next_capacity(most));
+        self.buffer.reserve_exact(capacity - length);
+        self.more(most).min(self.buffer.capacity() - length)
     }
 }

@@ -1,5 +1,6 @@
 //! `tidegate::channel` through its public API.
 
+mod budget;
 mod close;
 mod line;
 mod model;

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tidegate::channel::{Receiver, Sender};
+use tidegate::budget::Budget;
+use tidegate::channel::{Config, Receiver, Sender};
 
 use super::{Bag, channel, exactly};
 
@@ -94,7 +95,29 @@ async fn consume(mut receiver: Receiver<Bag>, seed: u64) -> (Receiver<Bag>, u64)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_million_random_cancels_leave_exactly_the_credit() {
-    let (sender, receiver) = channel(exactly(BYTES).max_items(16));
+    weather(exactly(BYTES).max_items(16)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn and_exactly_the_budget() {
+    // Now the channel is what is short, now the budget, which others use as well.
+    let process = Budget::new("process", BYTES + 16);
+    let ours = process.child("channel").build();
+    let others = tokio::spawn(async move {
+        loop {
+            let lease = process.lease(32).await;
+            tokio::task::yield_now().await;
+            drop(lease);
+            tokio::task::yield_now().await;
+        }
+    });
+    weather(exactly(BYTES).max_items(16).budget(ours.clone())).await;
+    others.abort();
+    assert_eq!((ours.used(), ours.waiting()), (0, 0));
+}
+
+async fn weather(config: Config<Bag>) {
+    let (sender, receiver) = channel(config);
     let sent = Arc::new(AtomicU64::new(0));
     let producers: Vec<_> = (0..TASKS)
         .map(|task| tokio::spawn(churn(sender.clone(), Arc::clone(&sent), 0x5eed + task)))

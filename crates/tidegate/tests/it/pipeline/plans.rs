@@ -53,6 +53,23 @@ async fn stages_that_could_not_work_are_refused() {
     assert!(why(batch.sink(Stage::new("t"), |_| async { Ok(()) })).contains("one batch at a time"));
 }
 
+#[tokio::test]
+async fn numbers_at_the_ends_of_their_ranges_do_no_harm() {
+    let wide = || {
+        Pipeline::from_iter(Stage::new("s").max_item(u64::MAX), 0..10_u64)
+            .map(Stage::new("m").max_item(0).concurrency(usize::MAX), |number| async move { Ok(number) })
+    };
+    let plan = wide()
+        .batch(Stage::new("b").max_item(64), 0)
+        .fold(Stage::new("f").max_item(u64::MAX), usize::MAX, |_, batch| async move { Ok(batch) })
+        .sink(Stage::new("t").in_bytes(u64::MAX), |_| async { Ok(()) });
+    let snapshot = plan.run().unwrap().finish().await.unwrap();
+    assert_eq!((snapshot.asked(), snapshot.delivered()), (10, 1));
+    assert_eq!(snapshot.stage("b").unwrap().ledger.emitted, 10);
+    let message = why(wide().sink(Stage::new("t"), |_| async { Ok(()) }).bytes(u64::MAX - 1));
+    assert!(message.contains("stuck"), "{message}");
+}
+
 #[test]
 fn without_a_runtime_it_does_not_run() {
     let message = why(chunks().sink(Stage::new("sink"), |_| async { Ok(()) }));

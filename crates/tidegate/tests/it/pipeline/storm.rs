@@ -93,6 +93,48 @@ async fn aborts_at_random_moments_leave_nothing_held() {
     }
 }
 
+/// Rooms that are waited for in vain, rooms that are not used and things that are given up before their turn: nothing of them
+/// stays held, and nobody waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_functions_give_up_goes_back() {
+    for ordered in [true, false] {
+        let stage = Stage::new("fickle").concurrency(4).max_item(200);
+        let stage = if ordered { stage.ordered() } else { stage };
+        let plan = Pipeline::from_iter(Stage::new("source").max_item(64), 0..2000_u64)
+            .expand(stage, |number, mut out| async move {
+                for attempt in number.. {
+                    let patience = Duration::from_micros(attempt % 7 * 20);
+                    let try_once = async {
+                        let room = out.reserve(200).await?;
+                        if attempt % 3 == 0 {
+                            return Ok(());
+                        }
+                        tokio::task::yield_now().await;
+                        room.emit(vec![7_u8; 150]).await
+                    };
+                    // Patience grows, so that everything gets through at last.
+                    let patience = patience + Duration::from_millis((attempt - number) / 10);
+                    match tokio::time::timeout(patience, try_once).await {
+                        Ok(result) if attempt % 3 == 0 => result?,
+                        Ok(result) => return Ok(result?),
+                        Err(_) => {}
+                    }
+                }
+                Ok(())
+            })
+            .sink(Stage::new("sink").concurrency(2), |_| async {
+                tokio::task::yield_now().await;
+                Ok(())
+            })
+            .bytes(64 + 200 + 400);
+        let running = plan.run().unwrap();
+        let finished = tokio::time::timeout(Duration::from_secs(60), running.finish()).await;
+        let snapshot = finished.unwrap_or_else(|_| panic!("stuck: {:#?}", running.snapshot())).unwrap();
+        balances(&snapshot);
+        assert_eq!(snapshot.delivered(), 2000);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 

@@ -129,6 +129,20 @@ async fn a_failed_connection_says_so_once_and_then_that_it_ended() {
     assert_eq!(stats.buffered, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_finish_that_is_given_up_is_none() {
+    let writers = Writers::new();
+    let (io, mut peer) = duplex(10);
+    let mut writer = writers.over(io);
+    writer.try_send("more than goes out").unwrap().later();
+    assert!(timeout(Duration::from_secs(1), writer.finish()).await.is_err());
+    let stats = writers.stats();
+    assert_eq!((stats.finished, stats.aborted, stats.buffered), (0, 1, 0));
+    let mut part = String::new();
+    peer.read_to_string(&mut part).await.unwrap();
+    assert_eq!(part, "more than ");
+}
+
 #[tokio::test]
 async fn every_end_is_counted_once() {
     let writers = Writers::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tidegate::Reason;
 use tidegate::channel::Weigh;
-use tidegate::writer::broadcast::{Broadcast, Cut, Event, Late, Policy, Subscriber, Terms};
+use tidegate::writer::broadcast::{Broadcast, Cut, Event, Late, Policy, Subscriber, Terms, Why};
 use tokio::time::{Instant, sleep, timeout};
 
 /// What it gets, with gaps as negative numbers.
@@ -163,7 +163,8 @@ async fn bytes_bound_too_and_the_largest_item_always_fits() {
     broadcast.publish(vec![0; 9800]).await.unwrap();
     assert_eq!(slow.ledger().skipped, 100);
     let heavy = broadcast.publish(vec![0; 9990]).await.unwrap_err();
-    assert_eq!((heavy.item.len(), heavy.max_item), (9990, 10_000));
+    assert_eq!(heavy.item.len(), 9990);
+    assert!(matches!(heavy.why, Why::TooHeavy { max_item: 10_000, .. }), "{heavy}");
     assert_eq!(audience.snapshot().published, 101);
 }
 
@@ -230,6 +231,16 @@ async fn there_is_one_payload_and_it_goes_with_the_last_who_has_it() {
     assert_eq!(count.load(Relaxed), 4);
     drop(subscribers);
     assert_eq!((count.load(Relaxed), audience.snapshot().items), (0, 0));
+}
+
+#[tokio::test]
+async fn an_item_becomes_bytes_without_a_copy() {
+    let mut broadcast = Broadcast::new("test");
+    let mut subscriber = broadcast.audience().subscribe(Terms::new(Policy::Disconnect)).unwrap();
+    broadcast.publish("x".repeat(5000)).await.unwrap();
+    let Ok(Some(Event::Item(item))) = subscriber.recv().await else { panic!("an item") };
+    let bytes = bytes::Bytes::from(item.clone());
+    assert_eq!((bytes.as_ptr(), bytes.len()), (item.as_ptr(), 5000));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -2,6 +2,7 @@
 
 mod bound;
 mod broadcast;
+mod budget;
 mod cancel;
 mod lines;
 mod pace;

@@ -120,6 +120,36 @@ async fn a_cancelled_turn_leaves_its_rest_to_the_next() {
     assert_eq!(reading.await.unwrap(), "1".repeat(150) + "2");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whenever_a_handle_breaks_off_the_connection_goes() {
+    for round in 0..300_u64 {
+        let writers = Writers::new();
+        let (mut handles, mut peer) = shares(&writers, 4);
+        let leaves = handles.pop().unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for mut share in handles {
+            tasks.spawn(async move {
+                while share.send("0123456789").await.is_ok() {}
+                share // kept: it is not their drop that ends it
+            });
+        }
+        tasks.spawn(async move {
+            for _ in 0..round % 40 {
+                tokio::task::yield_now().await;
+            }
+            drop(leaves);
+            std::future::pending().await
+        });
+        let mut all = Vec::new();
+        let ended = timeout(Duration::from_secs(30), peer.read_to_end(&mut all)).await;
+        assert!(ended.is_ok(), "round {round}: it goes on");
+        assert_eq!(writers.stats().aborted, 1);
+        tasks.abort_all();
+        while tasks.join_next().await.is_some() {}
+        assert_eq!(writers.stats().buffered, 0);
+    }
+}
+
 #[tokio::test]
 async fn the_number_of_handles_is_bounded() {
     assert_eq!(Writer::over(duplex(1).0).share(0).len(), 1);
