@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::body::{BoxError, ClientBody};
+use crate::body::{Ahead, BoxError, ClientBody};
 use crate::socket::Watch;
 
 use super::sent::Sent;
@@ -74,6 +74,8 @@ impl Parts {
         self.ahead.is_empty() && self.rest.is_end_stream()
     }
 }
+
+impl Ahead for RequestBody {}
 
 impl Body for RequestBody {
     type Data = Bytes;
