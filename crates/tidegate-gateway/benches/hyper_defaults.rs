@@ -18,7 +18,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-static PIECE: [u8; 65_536] = [b'h'; 65_536];
+/// Of bytes of its own, as a service makes them.
+const PIECE: usize = 16 * 1024;
 
 struct Endless;
 
@@ -30,7 +31,7 @@ impl Body for Endless {
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&PIECE)))))
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![b'h'; PIECE])))))
     }
 }
 

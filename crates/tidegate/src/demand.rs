@@ -105,7 +105,13 @@ impl Demand {
 }
 
 impl Demand {
+    /// Does it bound its wait itself?
+    pub(crate) fn has_times(&self) -> bool {
+        self.deadline.is_some() || self.max_wait.is_some() || self.patience.is_some()
+    }
+
     /// The name under which it is listed.
+    #[inline]
     pub(crate) fn who(&self) -> Option<Cow<'static, str>> {
         self.holder.clone().or_else(|| self.key.clone())
     }

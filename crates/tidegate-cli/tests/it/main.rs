@@ -4,6 +4,7 @@
 
 mod documents;
 mod gateway;
+mod memory;
 mod program;
 
 use std::io::{BufRead, BufReader};

@@ -2,8 +2,10 @@
 
 mod class;
 mod door;
+mod entry;
 mod order;
 
 pub use class::Criticality;
 pub use door::Door;
-pub use order::{ClassQueue, Entry, Place, Pushed};
+pub use entry::{Entry, Place, Pushed};
+pub use order::ClassQueue;

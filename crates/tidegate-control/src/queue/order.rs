@@ -4,6 +4,7 @@
 //! middle costs as little as one that is served. No memory is taken beyond the capacity.
 
 use super::Criticality;
+use super::entry::{Entry, Place, Pushed};
 
 /// Every twentieth turn goes to the lowest class that waits: the 5 % floor that keeps it from starving.
 const FLOOR_TURNS: u32 = 20;
@@ -14,36 +15,6 @@ const MAX_PASSES: u8 = 8;
 const LOOK_AHEAD: usize = 16;
 const CLASSES: usize = Criticality::ALL.len();
 const NONE: u32 = u32::MAX;
-
-/// What waits, and what it asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<T> {
-    /// The waiter.
-    pub value: T,
-    /// Its class.
-    pub class: Criticality,
-    /// Units it needs at once.
-    pub weight: u64,
-    /// When it came, in nanoseconds of the caller's clock.
-    pub since: u64,
-}
-
-/// Where an entry stands; stays valid, and never means another entry, until that entry leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
-    index: u32,
-    generation: u32,
-}
-
-/// An entry was taken in.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a displaced entry has to be told that it was"]
-pub struct Pushed<T> {
-    /// Where it stands.
-    pub place: Place,
-    /// Who had to leave for it: the newest entry of the lowest class below the newcomer's.
-    pub displaced: Option<Entry<T>>,
-}
 
 #[derive(Debug)]
 struct Node<T> {
@@ -82,6 +53,8 @@ pub struct ClassQueue<T> {
     nodes: Vec<Node<T>>,
     free: u32,
     lines: [Line; CLASSES],
+    /// One bit for each class that waits.
+    standing: u8,
     len: usize,
     capacity: usize,
     turns: u32,
@@ -93,7 +66,15 @@ impl<T> ClassQueue<T> {
     pub fn new(capacity: usize) -> Self {
         let line = Line { head: NONE, tail: NONE, weight: 0 };
         let capacity = capacity.min(NONE as usize - 1);
-        Self { nodes: Vec::new(), free: NONE, lines: [line; CLASSES], len: 0, capacity, turns: 0 }
+        Self {
+            nodes: Vec::new(),
+            free: NONE,
+            lines: [line; CLASSES],
+            standing: 0,
+            len: 0,
+            capacity,
+            turns: 0,
+        }
     }
 
     /// Entries that wait.
@@ -122,6 +103,7 @@ impl<T> ClassQueue<T> {
 
     /// Units that a newcomer of `class` would find in front of it: everything of its own class and above.
     #[must_use]
+    #[inline]
     pub fn ahead_of(&self, class: Criticality) -> u64 {
         self.lines.iter().skip(class.index()).fold(0, |sum, line| sum.saturating_add(line.weight))
     }
@@ -135,7 +117,7 @@ impl<T> ClassQueue<T> {
             .iter()
             .skip(class.index() + 1)
             .fold(0, |sum: u64, line| sum.saturating_add(line.weight));
-        let mut at = self.node(place.index)?.before;
+        let mut at = self.node(place.index())?.before;
         while let Some(node) = self.node(at) {
             ahead = ahead.saturating_add(node.entry.as_ref().map_or(0, |entry| entry.weight));
             at = node.before;
@@ -146,14 +128,14 @@ impl<T> ClassQueue<T> {
     /// The entry at `place`, if it still waits.
     #[must_use]
     pub fn get(&self, place: Place) -> Option<&Entry<T>> {
-        self.node(place.index).filter(|node| node.generation == place.generation)?.entry.as_ref()
+        self.node(place.index()).filter(|node| node.generation == place.generation())?.entry.as_ref()
     }
 
     /// The waiter at `place`, if it still waits.
     #[must_use]
     pub fn get_mut(&mut self, place: Place) -> Option<&mut T> {
-        let node = self.nodes.get_mut(place.index as usize)?;
-        if node.generation != place.generation {
+        let node = self.nodes.get_mut(place.index() as usize)?;
+        if node.generation != place.generation() {
             return None;
         }
         node.entry.as_mut().map(|entry| &mut entry.value)
@@ -171,18 +153,34 @@ impl<T> ClassQueue<T> {
         })
     }
 
+    /// Takes an entry in at the end of its class, if there is a place for which nobody has to leave. Its waiter is to be
+    /// filled in where it stands, which spares moving it there.
+    #[inline(always)]
+    pub fn push_free(&mut self, class: Criticality, weight: u64, since: u64) -> Option<(Place, &mut T)>
+    where
+        T: Default,
+    {
+        if self.len >= self.capacity {
+            return None;
+        }
+        let (place, node) = self.open(class, weight)?;
+        // A free node has no entry: to say that nothing is dropped here spares the new one two moves.
+        std::mem::forget(node.entry.replace(Entry { value: T::default(), class, weight, since }));
+        Some((place, &mut node.entry.as_mut()?.value))
+    }
+
     /// Takes an entry in at the end of its class.
     ///
     /// # Errors
     /// When full of entries of its own class and above: the newcomer itself.
     pub fn push(&mut self, entry: Entry<T>) -> Result<Pushed<T>, Entry<T>> {
-        let mut displaced = None;
         if self.len >= self.capacity {
             let below = self.lines.iter().take(entry.class.index()).find(|line| line.head != NONE);
             let Some(tail) = below.map(|line| line.tail) else { return Err(entry) };
-            displaced = self.unlink(tail);
+            let displaced = self.unlink(tail);
+            return Ok(Pushed { place: self.link(entry), displaced });
         }
-        Ok(Pushed { place: self.link(entry), displaced })
+        Ok(Pushed { place: self.link(entry), displaced: None })
     }
 
     /// The next entry to serve that fits in `room` units.
@@ -201,10 +199,73 @@ impl<T> ClassQueue<T> {
         self.unlink(chosen)
     }
 
+    /// The first in turn, where one class waits and there is nothing to choose: the one that [`pop`](Self::pop) with
+    /// room for it would serve.
+    #[inline]
+    pub fn only_first(&mut self) -> Option<&mut Entry<T>> {
+        if !self.standing.is_power_of_two() {
+            return None;
+        }
+        let line = self.lines.get(self.standing.trailing_zeros() as usize)?;
+        self.nodes.get_mut(line.head as usize)?.entry.as_mut()
+    }
+
+    /// Serves the [`only_first`](Self::only_first), of whom nothing more is wanted.
+    #[inline]
+    pub fn drop_only_first(&mut self) {
+        if !self.standing.is_power_of_two() {
+            return;
+        }
+        let Some(line) = self.lines.get_mut(self.standing.trailing_zeros() as usize) else { return };
+        let head = line.head;
+        let Some(node) = self.nodes.get_mut(head as usize) else { return };
+        if let Some(entry) = &node.entry {
+            line.weight = line.weight.saturating_sub(entry.weight);
+        }
+        node.entry = None;
+        let after = node.after;
+        node.generation = node.generation.wrapping_add(1);
+        node.after = self.free;
+        self.free = head;
+        line.head = after;
+        match self.nodes.get_mut(after as usize) {
+            Some(next) => next.before = NONE,
+            None => {
+                line.tail = NONE;
+                self.standing = 0;
+            }
+        }
+        self.turns = 0;
+        self.len -= 1;
+    }
+
     /// Takes an entry out, wherever it stands; `None` if it has left already.
     pub fn remove(&mut self, place: Place) -> Option<Entry<T>> {
         self.get(place)?;
-        self.unlink(place.index)
+        self.unlink(place.index())
+    }
+
+    /// Changes every waiter, in no order.
+    pub fn for_each_mut(&mut self, mut change: impl FnMut(&mut T)) {
+        self.nodes
+            .iter_mut()
+            .filter_map(|node| node.entry.as_mut())
+            .for_each(|entry| change(&mut entry.value));
+    }
+
+    /// Takes out every entry whose waiter `leaves`, the highest class first, by arrival inside a class.
+    pub fn take_all(&mut self, leaves: impl Fn(&T) -> bool) -> Vec<Entry<T>> {
+        let mut leaving = Vec::new();
+        for line in self.lines.iter().rev() {
+            let mut at = line.head;
+            while let Some(node) = self.node(at) {
+                if node.entry.as_ref().is_some_and(|entry| leaves(&entry.value)) {
+                    leaving.push(at);
+                }
+                at = node.after;
+            }
+        }
+        leaving.into_iter().filter_map(|index| self.unlink(index)).collect()
     }
 
     fn node(&self, index: u32) -> Option<&Node<T>> {
@@ -244,32 +305,44 @@ impl<T> ClassQueue<T> {
     }
 
     fn link(&mut self, entry: Entry<T>) -> Place {
-        let (class, weight) = (entry.class.index(), entry.weight);
-        let tail = self.lines.get(class).map_or(NONE, |line| line.tail);
-        let index = self.free;
-        let place = if let Some(node) = self.nodes.get_mut(index as usize) {
-            self.free = node.after;
-            node.entry = Some(entry);
-            (node.before, node.after, node.passed) = (tail, NONE, 0);
-            Place { index, generation: node.generation }
-        } else {
-            // The capacity keeps this below NONE.
-            let index = u32::try_from(self.nodes.len()).unwrap_or(NONE);
-            self.nodes.push(Node { entry: Some(entry), generation: 0, before: tail, after: NONE, passed: 0 });
-            Place { index, generation: 0 }
-        };
-        if let Some(node) = self.nodes.get_mut(tail as usize) {
-            node.after = place.index;
-        }
-        if let Some(line) = self.lines.get_mut(class) {
-            if line.head == NONE {
-                line.head = place.index;
+        match self.open(entry.class, entry.weight) {
+            Some((place, node)) => {
+                node.entry = Some(entry);
+                place
             }
-            line.tail = place.index;
-            line.weight = line.weight.saturating_add(weight);
+            // There is such a node.
+            None => Place::new(NONE, 0),
         }
+    }
+
+    /// A node at the end of the line of `class`, for an entry of this weight.
+    #[inline(always)]
+    fn open(&mut self, class: Criticality, weight: u64) -> Option<(Place, &mut Node<T>)> {
+        let mut index = self.free;
+        if index == NONE {
+            // The capacity keeps this below NONE.
+            index = u32::try_from(self.nodes.len()).unwrap_or(NONE);
+            self.add_node();
+        }
+        let line = self.lines.get_mut(class.index())?;
+        match self.nodes.get_mut(line.tail as usize) {
+            Some(node) => node.after = index,
+            None => line.head = index,
+        }
+        let node = self.nodes.get_mut(index as usize)?;
+        self.free = node.after;
+        (node.before, node.after, node.passed) = (line.tail, NONE, 0);
+        line.tail = index;
+        line.weight = line.weight.saturating_add(weight);
+        self.standing |= 1 << class.index();
         self.len += 1;
-        place
+        Some((Place::new(index, node.generation), node))
+    }
+
+    /// One more node, free and the last of the free ones.
+    #[cold]
+    fn add_node(&mut self) {
+        self.nodes.push(Node { entry: None, generation: 0, before: NONE, after: NONE, passed: 0 });
     }
 
     fn unlink(&mut self, index: u32) -> Option<Entry<T>> {
@@ -293,6 +366,9 @@ impl<T> ClassQueue<T> {
                 line.tail = before;
             }
             line.weight = line.weight.saturating_sub(entry.weight);
+            if line.head == NONE {
+                self.standing &= !(1 << entry.class.index());
+            }
         }
         self.len -= 1;
         Some(entry)

@@ -7,16 +7,27 @@ use tidegate_control::queue::{ClassQueue, Criticality, Entry, Place};
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push { class: usize, weight: u64 },
+    Push {
+        class: usize,
+        weight: u64,
+        in_place: bool,
+    },
     Pop,
+    /// The first, without a move, where one class waits.
+    ServeOnly,
     Remove(usize),
+    /// Every one whose number leaves this rest.
+    TakeAll(u32),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0..4usize, 1..5u64).prop_map(|(class, weight)| Step::Push { class, weight }),
-        2 => Just(Step::Pop),
-        1 => (0..64usize).prop_map(Step::Remove),
+        6 => (0..4usize, 1..5u64, any::<bool>())
+            .prop_map(|(class, weight, in_place)| Step::Push { class, weight, in_place }),
+        3 => Just(Step::Pop),
+        2 => Just(Step::ServeOnly),
+        2 => (0..64usize).prop_map(Step::Remove),
+        1 => (0..7u32).prop_map(Step::TakeAll),
     ]
 }
 
@@ -49,7 +60,18 @@ proptest! {
         let mut places: Vec<(u32, Place)> = Vec::new();
         for (number, step) in (0u32..).zip(steps) {
             match step {
-                Step::Push { class, weight } => {
+                Step::Push { class, weight, in_place: true } => {
+                    let taken = queue.push_free(Criticality::ALL[class], weight, 0).map(|(place, value)| {
+                        *value = number;
+                        place
+                    });
+                    prop_assert_eq!(taken.is_some(), model.len() < capacity);
+                    if let Some(place) = taken {
+                        places.push((number, place));
+                        model.lines[class].push_back((number, weight));
+                    }
+                }
+                Step::Push { class, weight, in_place: false } => {
                     let entry = Entry { value: number, class: Criticality::ALL[class], weight, since: 0 };
                     let victim = (0..class).find(|below| !model.lines[*below].is_empty());
                     match (model.len() < capacity, victim) {
@@ -70,6 +92,25 @@ proptest! {
                     }
                 }
                 Step::Pop => prop_assert_eq!(queue.pop(u64::MAX).map(|entry| entry.value), model.pop()),
+                Step::ServeOnly => {
+                    let only = model.lines.iter().filter(|line| !line.is_empty()).count() == 1;
+                    let first = queue.only_first().map(|entry| entry.value);
+                    prop_assert_eq!(first.is_some(), only);
+                    if only {
+                        prop_assert_eq!(first, model.pop());
+                    }
+                    queue.drop_only_first();
+                }
+                Step::TakeAll(rest) => {
+                    let taken: Vec<u32> =
+                        queue.take_all(|number| number % 7 == rest).into_iter().map(|entry| entry.value).collect();
+                    let all = model.lines.iter().rev().flatten().map(|(number, _)| *number);
+                    let expected: Vec<u32> = all.filter(|number| number % 7 == rest).collect();
+                    prop_assert_eq!(taken, expected);
+                    for line in &mut model.lines {
+                        line.retain(|(number, _)| number % 7 != rest);
+                    }
+                }
                 Step::Remove(which) if !places.is_empty() => {
                     let (number, place) = places[which % places.len()];
                     let mut removed = None;

@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tidegate::Readiness;
 use tidegate::http::Problem;
 
-use crate::body::{BoxError, ClientBody};
+use crate::body::{Ahead, BoxError, ClientBody};
 use crate::gateway::Gateway;
 use crate::listen::{Client, Fault, Serve};
 use crate::refuse::Audience;
@@ -100,6 +100,8 @@ impl Page {
         Self(Some(body).filter(|body| !body.is_empty()))
     }
 }
+
+impl Ahead for Page {}
 
 impl Body for Page {
     type Data = Bytes;

@@ -2,18 +2,21 @@
 //!
 //! | File | What it holds |
 //! |---|---|
+//! | `ahead` | [`Ahead`]: a body whose end is seen before there is credit for more |
 //! | `client` | [`ClientBody`]: a request's body over either protocol |
 //! | `flow` | what the bodies of an HTTP/2 connection have consumed |
 //! | `free` | when an HTTP/1 body may have large buffers |
 //! | `received` | the body of an HTTP/2 message, from either side |
 //! | `pace` | [`Pace`]: the stall timer and the least rate |
 
+mod ahead;
 mod client;
 mod flow;
 mod free;
 mod pace;
 mod received;
 
+pub use ahead::Ahead;
 pub use client::ClientBody;
 pub(crate) use flow::{Flow, Flowing};
 pub(crate) use free::{Free, SMALL_READS};

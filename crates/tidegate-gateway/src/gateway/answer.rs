@@ -13,7 +13,7 @@ use tidegate::{Limiter, Permit, Reason};
 use tidegate_control::sample::Outcome;
 use tokio::time::{Sleep, sleep};
 
-use crate::body::BoxError;
+use crate::body::{Ahead, BoxError};
 use crate::origin::ReplyBody;
 
 use super::record::Record;
@@ -140,6 +140,15 @@ impl Relay {
             Poll::Ready(Some(Err(_))) => self.broke(),
         }
         polled
+    }
+}
+
+impl Ahead for Answer {
+    fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match &mut self.0 {
+            Inner::Whole(_) => Poll::Ready(false),
+            Inner::Relay(relay) => relay.body.as_mut().map_or(Poll::Ready(true), |body| body.poll_last(cx)),
+        }
     }
 }
 

@@ -6,10 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use h2::{Reason, SendStream};
-use http_body::Body;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::body::{BoxError, Pace, PaceSettings};
+use crate::body::{Ahead, BoxError, Pace, PaceSettings};
 
 use super::room::{Chunk, Room};
 
@@ -20,7 +19,7 @@ use super::room::{Chunk, Room};
 /// idle stream holds is missing to others on the connection.
 pub(crate) async fn send<B>(mut stream: SendStream<Chunk>, body: B, pace: PaceSettings, room: Option<Room>)
 where
-    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+    B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
     if let Err(reason) = send_all(&mut stream, body, Pace::new(pace), room).await {
         stream.send_reset(reason);
@@ -34,13 +33,19 @@ async fn send_all<B>(
     room: Option<Room>,
 ) -> Result<(), Reason>
 where
-    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+    B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
+    let mut begun = false;
     loop {
-        credit(stream, &mut pace, 1).await?;
-        if let Some(room) = room.as_ref().filter(|room| !room.is_free()) {
-            drop(lease(room, stream, &mut pace, 1).await?);
+        // What has begun may be over, and its end needs no credit (RFC 9113 §6.9.1).
+        let over = begun && is_over(stream, &mut body, &mut pace).await?;
+        if !over {
+            credit(stream, &mut pace, 1).await?;
+            if let Some(room) = room.as_ref().filter(|room| !room.is_free()) {
+                drop(lease(room, stream, &mut pace, 1).await?);
+            }
         }
+        begun = true;
         let frame = poll_fn(|cx| match Pin::new(&mut body).poll_frame(cx) {
             Poll::Pending => poll_gone(stream, cx).map(Err),
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
@@ -89,26 +94,51 @@ fn end(stream: &mut SendStream<Chunk>) -> Result<(), Reason> {
 /// Waits for credit; at least one byte, for `wanted` at most.
 async fn credit(stream: &mut SendStream<Chunk>, pace: &mut Pace, wanted: usize) -> Result<usize, Reason> {
     stream.reserve_capacity(wanted);
+    poll_fn(|cx| poll_credit(stream, pace, cx)).await
+}
+
+/// Waits for credit (false), or until it is seen that none is needed any more.
+async fn is_over<B>(stream: &mut SendStream<Chunk>, body: &mut B, pace: &mut Pace) -> Result<bool, Reason>
+where
+    B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
+{
+    stream.reserve_capacity(1);
+    let mut more = false;
     poll_fn(|cx| {
-        if stream.capacity() > 0 {
-            return Poll::Ready(Ok(stream.capacity()));
+        if let Poll::Ready(credit) = poll_credit(stream, pace, cx) {
+            return Poll::Ready(credit.map(|_| false));
         }
-        if let Poll::Ready(reason) = poll_gone(stream, cx) {
-            return Poll::Ready(Err(reason));
+        if !more && ready!(body.poll_last(cx)) {
+            return Poll::Ready(Ok(true));
         }
-        loop {
-            match stream.poll_capacity(cx) {
-                Poll::Ready(Some(Ok(0))) => {}
-                Poll::Ready(Some(Ok(room))) => return Poll::Ready(Ok(room)),
-                Poll::Ready(_) => return Poll::Ready(Err(Reason::CANCEL)),
-                Poll::Pending => {
-                    ready!(pace.poll_stalled(cx));
-                    return Poll::Ready(Err(Reason::CANCEL));
-                }
-            }
-        }
+        more = true;
+        Poll::Pending
     })
     .await
+}
+
+fn poll_credit(
+    stream: &mut SendStream<Chunk>,
+    pace: &mut Pace,
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize, Reason>> {
+    if stream.capacity() > 0 {
+        return Poll::Ready(Ok(stream.capacity()));
+    }
+    if let Poll::Ready(reason) = poll_gone(stream, cx) {
+        return Poll::Ready(Err(reason));
+    }
+    loop {
+        match stream.poll_capacity(cx) {
+            Poll::Ready(Some(Ok(0))) => {}
+            Poll::Ready(Some(Ok(room))) => return Poll::Ready(Ok(room)),
+            Poll::Ready(_) => return Poll::Ready(Err(Reason::CANCEL)),
+            Poll::Pending => {
+                ready!(pace.poll_stalled(cx));
+                return Poll::Ready(Err(Reason::CANCEL));
+            }
+        }
+    }
 }
 
 /// Waits for room; at least for one byte, for `wanted` at most.

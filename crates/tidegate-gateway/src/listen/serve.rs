@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
-use http_body::Body;
 
-use crate::body::{BoxError, ClientBody};
+use crate::body::{Ahead, BoxError, ClientBody};
 use crate::memory::Account;
 
 use super::Fault;
@@ -46,7 +45,7 @@ pub struct Client {
 /// Answers requests.
 pub trait Serve: Send + Sync + 'static {
     /// The body of its answers.
-    type Body: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static;
+    type Body: Ahead<Data = Bytes, Error = BoxError> + Send + Unpin + 'static;
 
     /// Answers a request. The future, and later the answer's body, is dropped the moment the client goes.
     fn serve(

@@ -11,12 +11,11 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::header::EXPECT;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::Body;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::body::{BoxError, ClientBody, Flowing, PaceSettings, Received};
+use crate::body::{Ahead, BoxError, ClientBody, Flowing, PaceSettings, Received};
 
 use super::credit::Place;
 use super::room::{Chunk, Room};
@@ -59,7 +58,7 @@ impl Refusals {
         (pace, room): (PaceSettings, &Room),
         refusal: impl FnOnce() -> Response<B>,
     ) where
-        B: Body<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
+        B: Ahead<Data = Bytes, Error = BoxError> + Send + Unpin + 'static,
     {
         if Arc::strong_count(&self.0) > REFUSALS {
             respond.send_reset(otherwise);
@@ -154,7 +153,7 @@ async fn linger(left: oneshot::Receiver<Received>) {
 /// Sends an answer to its end.
 async fn send<B>(response: Response<B>, mut respond: SendResponse<Chunk>, pace: PaceSettings, room: Room)
 where
-    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+    B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
     let (head, body) = response.into_parts();
     let ended = body.is_end_stream();

@@ -10,7 +10,7 @@ use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::body::{BoxError, Pace, PaceSettings, Received};
+use crate::body::{Ahead, BoxError, Pace, PaceSettings, Received};
 use crate::memory::Memory;
 
 use super::http1::Kept;
@@ -39,6 +39,9 @@ pub struct ReplyBody {
     source: Source,
     origin: Arc<Origin>,
     pace: Option<Pace>,
+    /// A frame that was looked at before somebody took it, as [`Ahead`] does; reads are small since then.
+    seen: Option<Option<Result<Frame<Bytes>, OriginError>>>,
+    looked: bool,
 }
 
 #[derive(Debug)]
@@ -59,15 +62,26 @@ enum Source {
 impl ReplyBody {
     pub(super) fn http1(body: Incoming, kept: Kept, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
-        let mut this =
-            Self { source: Source::Http1 { body, kept: Some(kept), shy: SHY, small: false }, origin, pace };
+        let mut this = Self {
+            source: Source::Http1 { body, kept: Some(kept), shy: SHY, small: false },
+            origin,
+            pace,
+            seen: None,
+            looked: false,
+        };
         this.keep_if_ended();
         this
     }
 
     pub(super) fn http2(stream: h2::RecvStream, sending: Sending, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
-        Self { source: Source::Http2 { stream: Received::new(stream, None), sending }, origin, pace }
+        Self {
+            source: Source::Http2 { stream: Received::new(stream, None), sending },
+            origin,
+            pace,
+            seen: None,
+            looked: false,
+        }
     }
 
     /// Lets the origin pause as long as it likes: for streams in which silence is normal.
@@ -87,6 +101,18 @@ impl ReplyBody {
     #[must_use]
     pub fn still_sending(&self) -> bool {
         matches!(&self.source, Source::Http2 { sending, .. } if !sending.finished())
+    }
+
+    /// Whoever takes the next frame has credit: reads are as large again as they were.
+    fn look_no_more(&mut self) {
+        if !std::mem::take(&mut self.looked) {
+            return;
+        }
+        if let Source::Http1 { kept: Some(kept), shy: shy @ 0, small, .. } = &mut self.source {
+            if !kept.read_freely(*small, self.origin.settings.memory.as_ref()) {
+                *shy = SHY;
+            }
+        }
     }
 
     fn keep_if_ended(&mut self) {
@@ -143,7 +169,9 @@ impl Body for ReplyBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        this.look_no_more();
         let polled = match &mut this.source {
+            _ if this.seen.is_some() => Poll::Ready(this.seen.take().flatten()),
             Source::Http1 { body, kept, shy, small } => {
                 let memory = this.origin.settings.memory.as_ref();
                 poll_shyly(body, kept.as_mut(), (shy, *small), memory, cx)
@@ -181,6 +209,7 @@ impl Body for ReplyBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
+            _ if self.seen.is_some() => false,
             Source::Http1 { body, .. } => body.is_end_stream(),
             Source::Http2 { stream, .. } => stream.is_end_stream(),
         }
@@ -191,5 +220,31 @@ impl Body for ReplyBody {
             Source::Http1 { body, .. } => body.size_hint(),
             Source::Http2 { .. } => SizeHint::default(),
         }
+    }
+}
+
+impl Ahead for ReplyBody {
+    fn poll_last(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.seen.is_none() {
+            let polled = match &mut self.source {
+                Source::Http1 { body, kept, .. } => {
+                    self.looked = true;
+                    // hyper has the next frame already, or reads a little to find it, and no more.
+                    if let Some(kept) = kept {
+                        kept.hold();
+                    }
+                    let polled = Pin::new(body).poll_frame(cx).map_err(OriginError::of_hyper);
+                    if let (Some(kept), Poll::Pending) = (kept, &polled) {
+                        kept.read_first();
+                    }
+                    polled
+                }
+                // The peer's credit goes back only when the frame is taken: what is seen here was here.
+                Source::Http2 { stream, .. } if stream.is_end_stream() => return Poll::Ready(true),
+                Source::Http2 { .. } => return Poll::Ready(false),
+            };
+            self.seen = Some(ready!(polled));
+        }
+        Poll::Ready(!matches!(&self.seen, Some(Some(Ok(frame))) if frame.is_data()))
     }
 }

@@ -149,10 +149,14 @@ impl<'s, T> Reserve<'s, T> {
             return self.pay(core, since, cx);
         }
         let mut wakes = Wakes::default();
-        let Some(turn) = Turn::join(self.sender, &mut core, self.need, &mut wakes) else {
-            return Poll::Ready(Err(ReserveError::Full(core.full((), bytes, Why::LineFull))));
+        let polled = match Turn::join(self.sender, &mut core, self.need, &mut wakes) {
+            Some(turn) => self.go_on(turn, core, cx),
+            None => {
+                let full = core.full((), bytes, Why::LineFull);
+                drop(core);
+                Poll::Ready(Err(ReserveError::Full(full)))
+            }
         };
-        let polled = self.go_on(turn, core, cx);
         wakes.run();
         polled
     }
@@ -197,12 +201,13 @@ impl<'s, T> Reserve<'s, T> {
         Poll::Ready(if gone { Err(ReserveError::Closed) } else { Ok(permit) })
     }
 
-    fn owe(&mut self, mut due: Box<Due>, cx: &mut Context<'_>) -> Poll<Result<Permit<T>, ReserveError>> {
+    fn owe(&mut self, due: Box<Due>, cx: &mut Context<'_>) -> Poll<Result<Permit<T>, ReserveError>> {
         let shared = self.sender.shared();
-        let Poll::Ready(settled) = due.poll(shared, cx) else {
-            self.state = State::Owing(due);
-            return Poll::Pending;
-        };
+        // Put down before the budget is asked: nothing is lost even if its timer should panic.
+        self.state = State::Owing(due);
+        let State::Owing(due) = &mut self.state else { return Poll::Pending };
+        let settled = ready!(due.poll(shared, cx));
+        self.state = State::Done;
         Poll::Ready(match settled {
             Settled::Paid(since, lease) => Ok(Permit::new(Arc::clone(shared), self.need, since, Some(lease))),
             Settled::Spent(spent) => Err(ReserveError::Full(spent.full((), self.need.bytes))),

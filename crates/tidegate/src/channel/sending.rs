@@ -106,10 +106,14 @@ impl<'s, T> Sending<'s, T> {
             return Poll::Ready(Ok(Sent::Refused(core.refuse(item, self.need, Why::Deadline))));
         }
         let mut wakes = Wakes::default();
-        let Some(turn) = Turn::join(self.sender, &mut core, self.tagged(), &mut wakes) else {
-            return Poll::Ready(Ok(Sent::Refused(core.refuse(item, self.need, Why::LineFull))));
+        let polled = match Turn::join(self.sender, &mut core, self.tagged(), &mut wakes) {
+            Some(turn) => self.go_on(turn, core, item, cx),
+            None => {
+                let full = core.refuse(item, self.need, Why::LineFull);
+                drop(core);
+                Poll::Ready(Ok(Sent::Refused(full)))
+            }
         };
-        let polled = self.go_on(turn, core, item, cx);
         wakes.run();
         polled
     }
@@ -179,13 +183,15 @@ impl<'s, T> Sending<'s, T> {
         }
     }
 
-    fn owe(&mut self, mut due: Box<Due>, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
+    fn owe(&mut self, due: Box<Due>, item: T, cx: &mut Context<'_>) -> Poll<Outcome<T>> {
         let shared = self.sender.shared();
-        let Poll::Ready(settled) = due.poll(shared, cx) else {
-            self.place = Place::Budget(due);
-            self.item = Some(item);
-            return Poll::Pending;
-        };
+        // Put down before the budget is asked: nothing is lost even if its timer should panic.
+        self.item = Some(item);
+        self.place = Place::Budget(due);
+        let Place::Budget(due) = &mut self.place else { return Poll::Pending };
+        let settled = ready!(due.poll(shared, cx));
+        self.place = Place::None;
+        let Some(item) = self.item.take() else { return Poll::Pending };
         let mut core = shared.lock();
         Poll::Ready(match settled {
             // The receiver may have gone since that was settled.

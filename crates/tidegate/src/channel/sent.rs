@@ -5,6 +5,26 @@ use std::fmt;
 use std::time::Duration;
 
 /// What became of an item that was offered. Whatever is not in the channel is in here.
+///
+/// It has to be looked at; to send and forget does not compile where unused results are denied:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// async fn careless(sender: tidegate::channel::Sender<String>) -> Result<(), tidegate::channel::Closed<String>> {
+///     sender.send("gone, perhaps".to_owned()).await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// use tidegate::channel::{Closed, Sender};
+///
+/// async fn careful(sender: Sender<String>) -> Result<usize, Closed<String>> {
+///     let sent = sender.send("gone, perhaps".to_owned()).await?;
+///     Ok(sent.into_returned().count())
+/// }
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an item that was not taken, or that had to leave, is in here"]
 #[non_exhaustive]

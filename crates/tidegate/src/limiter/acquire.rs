@@ -21,7 +21,8 @@ use super::ticket::{Admission, Ticket};
 #[derive(Debug)]
 #[must_use = "futures do nothing unless awaited"]
 pub struct Acquire {
-    limiter: Limiter,
+    /// Until it has asked.
+    limiter: Option<Limiter>,
     state: State,
 }
 
@@ -33,30 +34,54 @@ enum State {
 }
 
 impl Acquire {
+    #[inline]
     pub(super) fn new(limiter: Limiter, demand: Demand) -> Self {
-        Self { limiter, state: State::New(demand) }
+        Self { limiter: Some(limiter), state: State::New(demand) }
     }
 }
 
 impl Future for Acquire {
     type Output = Result<Permit, Refused>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let state = std::mem::replace(&mut this.state, State::Done);
-        if let State::New(demand) = state {
-            match this.limiter.enqueue(demand) {
-                Ok(Admission::Admitted(permit)) => return Poll::Ready(Ok(permit)),
-                Ok(Admission::Waiting(ticket)) => this.state = State::Waiting(ticket),
-                Err(refused) => return Poll::Ready(Err(refused)),
+        if let (State::New(demand), Some(limiter)) = (&mut this.state, this.limiter.take()) {
+            if let Some(joined) = limiter.shared().join(demand, cx.waker()) {
+                let waiting = State::Waiting(Ticket::parked(limiter, joined, demand));
+                // What the demand owned is dropped by itself, so that nothing is in the way of making the ticket where
+                // it stays: moves cost more here than all the rest.
+                drop((demand.key.take(), demand.holder.take()));
+                std::mem::forget(std::mem::replace(&mut this.state, waiting));
+                return Poll::Pending;
             }
-        } else {
-            this.state = state;
+            match limiter.ask(demand) {
+                Ok(Admission::Waiting(ticket)) => this.state = State::Waiting(ticket),
+                Ok(Admission::Admitted(permit)) => {
+                    this.state = State::Done;
+                    return Poll::Ready(Ok(permit));
+                }
+                Err(refused) => {
+                    this.state = State::Done;
+                    return Poll::Ready(Err(refused));
+                }
+            }
         }
-        let State::Waiting(ticket) = &mut this.state else { return Poll::Pending };
+        this.poll_ticket(cx)
+    }
+}
+
+impl Acquire {
+    #[inline]
+    fn poll_ticket(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Refused>> {
+        let State::Waiting(ticket) = &mut self.state else { return Poll::Pending };
+        if let Some((limiter, ending)) = ticket.take_granted() {
+            self.state = State::Done;
+            return Poll::Ready(Ok(Permit::new(limiter, ending)));
+        }
         let polled = Pin::new(ticket).poll(cx);
         if polled.is_ready() {
-            this.state = State::Done;
+            self.state = State::Done;
         }
         polled
     }

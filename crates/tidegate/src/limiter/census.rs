@@ -116,6 +116,6 @@ fn holders(desk: &Desk, now: u64) -> Vec<Occupant> {
 fn waiters(desk: &Desk, now: u64) -> Vec<Occupant> {
     desk.queue
         .iter()
-        .map(|entry| Occupant::new(&entry.value.who, entry.weight, entry.class, entry.since, now))
+        .map(|entry| Occupant::new(entry.value.who(), entry.weight, entry.class, entry.since, now))
         .collect()
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Waker;
 use std::time::Duration;
 
 use tidegate_control::limit::LimitAlgorithm;
@@ -12,30 +13,32 @@ use tidegate_control::queue::{ClassQueue, Criticality, Entry, Place};
 use tidegate_control::sample::{Sample, View};
 
 use crate::clock::{nanos, unix_now};
-use crate::readiness::{Readiness, WaitEstimate};
+use crate::readiness::WaitEstimate;
 use crate::refused::{Reason, Refused};
 use crate::wakes::Wakes;
 
+use super::alarm::{Alarms, SHORT};
+use super::grants::Grants;
 use super::occupants::{Holder, Register, Who};
-use super::outlook::{Outlook, Question};
-use super::seat::{Grant, Seat};
+use super::outlook::Outlook;
+use super::seat::{Grant, Waiter};
 use super::shared::Shared;
 use super::state::fits;
 
 /// How often the algorithm hears that time goes by (its contract: 10 ms or so).
 const TICK: u64 = 10_000_000;
-/// How long a grant may stay unclaimed while others wait: long against any scheduling delay, short against a
-/// ticket that somebody keeps in a drawer.
-const GRANT_LEASE: u64 = 1_000_000_000;
 /// How often the distance between the monotonic and the wall clock is measured anew: a crystal that is off by
 /// 50 ppm moves 50 µs in that time, nothing against a shared phase.
 const UNIX_EVERY: u64 = 1_000_000_000;
+/// As many events go by one reading of the clock, where nobody waits long: waits are measured on one in sixty-four.
+const EVENTS_BY_ONE_READING: u32 = 128;
 /// Refusals closer than this are one stretch of saturation, in which admissions show the drain rate.
 const STRETCH: u64 = 1_000_000_000;
 
 /// What the lock protects.
 pub(super) struct Desk {
-    pub(super) queue: ClassQueue<Arc<Seat>>,
+    pub(super) queue: ClassQueue<Waiter>,
+    pub(super) alarms: Alarms,
     pub(super) outlook: Outlook,
     pub(super) algorithm: Option<Box<dyn LimitAlgorithm>>,
     pub(super) register: Register,
@@ -44,9 +47,15 @@ pub(super) struct Desk {
     pub(super) tickets: u64,
     /// Readiness as the watchers last heard it.
     pub(super) told: u8,
-    grants: Vec<(u64, Arc<Seat>)>,
-    grants_checked: usize,
+    pub(super) grants: Grants,
     now: u64,
+    /// Units that are expected to be admitted within [`SHORT`].
+    pub(super) short_units: u64,
+    /// How many more events may go by the last reading of the clock.
+    readings_left: u32,
+    /// Handed over since the clock was last read: callers, and their units.
+    handed: u64,
+    handed_units: u64,
     area: u64,
     ticked: u64,
     unix_base: u64,
@@ -60,12 +69,13 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn new(
-        queue: ClassQueue<Arc<Seat>>,
+        queue: ClassQueue<Waiter>,
         outlook: Outlook,
         algorithm: Option<Box<dyn LimitAlgorithm>>,
     ) -> Self {
         Self {
             queue,
+            alarms: Alarms::default(),
             outlook,
             algorithm,
             register: Register::default(),
@@ -73,9 +83,12 @@ impl Desk {
             watchers: 0,
             tickets: 0,
             told: 0,
-            grants: Vec::new(),
-            grants_checked: 0,
+            grants: Grants::default(),
             now: 0,
+            short_units: 0,
+            readings_left: 0,
+            handed: 0,
+            handed_units: 0,
             area: 0,
             ticked: 0,
             unix_base: unix_now(),
@@ -94,7 +107,40 @@ impl Desk {
             self.area = self.area.wrapping_add(shared.in_flight().wrapping_mul(now - self.now));
         }
         self.now = now;
+        self.readings_left = EVENTS_BY_ONE_READING;
+        if self.handed > 0 {
+            let units = self.handed_units;
+            self.count_handed(shared);
+            self.outlook.dispatched(now, units);
+        }
+        if shared.plain {
+            self.short_units = self.outlook.admitted_within(SHORT);
+        }
         now
+    }
+
+    /// May this event go by the last reading of the clock? (What bounds its age is [`Alarms`].)
+    #[inline(always)]
+    pub(super) fn goes_by_last_reading(&mut self) -> bool {
+        let left = self.readings_left.checked_sub(1);
+        self.readings_left = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// The last reading of the clock is too old.
+    pub(super) fn read_the_clock_next(&mut self) {
+        self.readings_left = 0;
+    }
+
+    /// Callers admitted that the counts have not heard of.
+    pub(super) fn uncounted(&self) -> u64 {
+        self.handed
+    }
+
+    fn count_handed(&mut self, shared: &Shared) {
+        let (callers, units) = (std::mem::take(&mut self.handed), std::mem::take(&mut self.handed_units));
+        shared.counts.handed(callers, units);
+        self.seen_units = self.seen_units.wrapping_add(units);
     }
 
     /// Does somebody wait?
@@ -164,43 +210,102 @@ impl Desk {
             if room == 0 {
                 break;
             }
-            let Some(Entry { value: seat, weight, class, .. }) = self.queue.pop(room) else { break };
-            if seat.expires <= self.now {
-                self.expire(shared, &seat, wakes);
+            let Some(entry) = self.queue.pop(room) else { break };
+            if entry.value.expires <= self.now {
+                self.expire(shared, entry, wakes);
                 continue;
             }
-            shared.gate.take_anyway(weight);
-            let holder = shared.tracked.then(|| self.register_holder(seat.who.clone(), weight, class));
-            if !seat.grant(Grant { at: self.now, holder }, wakes) {
-                // It left without the desk hearing of it, which `leave` rules out; its units must not.
-                self.give_back(shared, weight, holder);
-                continue;
-            }
-            shared.counts.admit(weight, shared.in_flight());
-            self.seen_units = self.seen_units.wrapping_add(weight);
-            self.outlook.dispatched(self.now, weight);
-            self.outlook.waited(seat.predicted, self.now.saturating_sub(seat.since));
-            self.remember_grant(seat);
+            shared.gate.take_anyway(entry.weight);
+            self.grant(shared, entry, wakes);
         }
-        if self.queue.is_empty() {
-            if std::mem::take(&mut self.line_stands) {
-                self.outlook.unbound();
-            }
-            if !self.draining && shared.gate.read().waiting() {
-                shared.gate.set_waiting(false);
-            }
+        self.look_whether_the_line_ended(shared);
+    }
+
+    /// Hands units that are taken already to who was next in the queue. The clock was read for it.
+    fn grant(&mut self, shared: &Shared, entry: Entry<Waiter>, wakes: &mut Wakes) {
+        let Entry { value: waiter, weight, class, since } = entry;
+        let Some(seat) = waiter.seat else { return };
+        let predicted = waiter.more.as_ref().and_then(|more| more.predicted);
+        let who = || waiter.more.and_then(|more| more.who);
+        let holder = shared.tracked.then(|| self.register_holder(who(), weight, class));
+        // Work of those whose wait is not measured is not measured either: most permits need no clock.
+        if !seat.grant(Grant { at: self.now, exact: waiter.exact, holder }, weight, class) {
+            // It left without the desk hearing of it, which `leave` rules out; its units must not.
+            self.give_back(shared, weight, holder);
+            return;
+        }
+        wakes.extend(waiter.waker);
+        shared.counts.admit(weight, shared.in_flight());
+        self.seen_units = self.seen_units.wrapping_add(weight);
+        self.outlook.dispatched(self.now, weight);
+        if waiter.exact {
+            self.outlook.waited(predicted, self.now.saturating_sub(since));
+        }
+        self.grants.remember(seat);
+    }
+
+    /// Hands `weight` units over to who is next, if that one leans on an alarm and wants just so many, at about the
+    /// last reading of the clock. Whom to wake, if so.
+    #[inline(always)]
+    pub(super) fn hand_on(&mut self, weight: u64) -> Option<Option<Waker>> {
+        let left = self.readings_left.checked_sub(1)?;
+        let first = self.queue.only_first()?;
+        let waiter = &mut first.value;
+        if waiter.exact || waiter.leans.is_none() || first.weight != weight {
+            return None;
+        }
+        let seat = waiter.seat.take_if(|seat| {
+            let grant = Grant { at: self.now, exact: false, holder: None };
+            seat.grant(grant, weight, first.class)
+        })?;
+        let waker = waiter.waker.take();
+        self.queue.drop_only_first();
+        self.readings_left = left;
+        self.handed += 1;
+        self.handed_units = self.handed_units.wrapping_add(weight);
+        self.grants.remember(seat);
+        Some(waker)
+    }
+
+    /// Hands units over at the desk: whoever is next takes them over from who held them, and they are never free.
+    pub(super) fn grant_taken(&mut self, shared: &Shared, entry: Entry<Waiter>, wakes: &mut Wakes) {
+        if entry.value.expires <= self.now {
+            let weight = entry.weight;
+            self.expire(shared, entry, wakes);
+            shared.gate.give(weight);
+        } else {
+            self.grant(shared, entry, wakes);
         }
     }
 
-    /// Lines a caller up; `None` if every place is taken. Whoever must make room for it is told.
-    pub(super) fn line_up(&mut self, shared: &Shared, seat: &Arc<Seat>, wakes: &mut Wakes) -> Option<u64> {
-        let (class, weight) = (seat.class, seat.weight);
-        let entry = Entry { value: Arc::clone(seat), class, weight, since: self.now };
+    /// When nobody waits any more, newcomers may take units again.
+    pub(super) fn look_whether_the_line_ended(&mut self, shared: &Shared) {
+        if !self.queue.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.line_stands) {
+            self.count_handed(shared);
+            self.outlook.unbound();
+            shared.set_brisk(false);
+        }
+        if !self.draining && shared.gate.read().waiting() {
+            shared.gate.set_waiting(false);
+        }
+    }
+
+    /// Lines a caller up: its place, and how many came before it. `None` if every place is taken. Whoever must make
+    /// room for it is told.
+    pub(super) fn line_up(
+        &mut self,
+        shared: &Shared,
+        entry: Entry<Waiter>,
+        wakes: &mut Wakes,
+    ) -> Option<(Place, u64)> {
         let pushed = self.queue.push(entry).ok()?;
-        let _ = seat.place.set(pushed.place); // a new seat has none yet
         if let Some(entry) = pushed.displaced {
             let refused = self.refusal(shared, Reason::Displaced, entry.class, None);
-            entry.value.refuse(refused, wakes);
+            entry.value.refuse(refused);
+            wakes.extend(entry.value.waker);
         }
         if !std::mem::replace(&mut self.line_stands, true) {
             // What was admitted before says nothing about the rate from now on.
@@ -208,46 +313,34 @@ impl Desk {
         }
         self.outlook.bound(self.now);
         self.tickets += 1;
-        Some(self.tickets)
+        Some((pushed.place, self.tickets))
     }
 
     /// Enters a holder in the register.
-    pub(super) fn register_holder(&mut self, who: Who, weight: u64, class: Criticality) -> usize {
+    pub(super) fn register_holder(&mut self, who: Who, weight: u64, class: Criticality) -> u32 {
         self.register.enter(Holder { who, weight, class, since: self.now })
     }
 
     /// Units come back.
-    pub(super) fn give_back(&mut self, shared: &Shared, weight: u64, holder: Option<usize>) {
+    pub(super) fn give_back(&mut self, shared: &Shared, weight: u64, holder: Option<u32>) {
         if let Some(place) = holder {
             self.register.strike(place);
         }
         shared.gate.give(weight);
     }
 
-    fn remember_grant(&mut self, seat: Arc<Seat>) {
-        self.grants.push((self.now, seat));
-        if self.grants.len() > 2 * self.grants_checked + 16 {
-            self.forget_claimed();
-        }
-    }
-
-    fn forget_claimed(&mut self) {
-        self.grants.retain(|(_, seat)| seat.is_unclaimed());
-        self.grants_checked = self.grants.len();
-    }
-
     /// Takes back what was granted long ago and not claimed, if somebody else waits for it.
     fn pass_on_unclaimed(&mut self, shared: &Shared) {
-        self.forget_claimed();
+        self.grants.forget_claimed();
         if self.queue.is_empty() {
             return;
         }
-        let overdue = self.grants.partition_point(|(at, _)| at.saturating_add(GRANT_LEASE) <= self.now);
-        for (_, seat) in self.grants.drain(..overdue).collect::<Vec<_>>() {
-            let refusal = || self.refusal(shared, Reason::Expired, seat.class, None);
+        for seat in self.grants.overdue(self.now) {
+            let (_, weight, class) = seat.given();
+            let refusal = || self.refusal(shared, Reason::Expired, class, None);
             if let Some(grant) = seat.revoke(refusal) {
                 shared.counts.expired.fetch_add(1, Relaxed);
-                self.give_back(shared, seat.weight, grant.holder);
+                self.give_back(shared, weight, grant.holder);
             }
         }
     }
@@ -255,30 +348,24 @@ impl Desk {
     /// Answers tickets whose time is over although nobody polls them.
     fn expire_overdue(&mut self, shared: &Shared, wakes: &mut Wakes) {
         let now = self.now;
-        let overdue: Vec<Place> = self
-            .queue
-            .iter()
-            .filter(|entry| entry.value.expires <= now)
-            .filter_map(|entry| entry.value.place.get().copied())
-            .collect();
-        for place in overdue {
-            if let Some(entry) = self.queue.remove(place) {
-                self.expire(shared, &entry.value, wakes);
-            }
+        for entry in self.queue.take_all(|waiter| waiter.expires <= now) {
+            self.expire(shared, entry, wakes);
         }
     }
 
-    fn expire(&mut self, shared: &Shared, seat: &Seat, wakes: &mut Wakes) {
-        let refused = self.expired(shared, seat);
-        seat.refuse(refused, wakes);
+    #[cold]
+    fn expire(&mut self, shared: &Shared, entry: Entry<Waiter>, wakes: &mut Wakes) {
+        let refused = self.expired(shared, &entry);
+        entry.value.refuse(refused);
+        wakes.extend(entry.value.waker);
     }
 
     /// The refusal of a ticket whose time is over.
-    pub(super) fn expired(&mut self, shared: &Shared, seat: &Seat) -> Refused {
+    pub(super) fn expired(&mut self, shared: &Shared, entry: &Entry<Waiter>) -> Refused {
         shared.counts.expired.fetch_add(1, Relaxed);
-        let waited = self.now.saturating_sub(seat.since);
-        self.outlook.gave_up(seat.predicted, waited);
-        let mut refused = self.refusal(shared, Reason::Expired, seat.class, None);
+        let waited = self.now.saturating_sub(entry.since);
+        self.outlook.gave_up(entry.value.predicted(), waited);
+        let mut refused = self.refusal(shared, Reason::Expired, entry.class, None);
         // The pace that was measured has not held for it: coming back sooner than it waited in vain helps nobody.
         refused.retry_after = refused.retry_after.map(|after| after + Duration::from_nanos(waited));
         refused
@@ -319,36 +406,5 @@ impl Desk {
         self.outlook.bound(self.now);
         self.seen_units = units;
         self.last_refusal = self.now;
-    }
-
-    /// What a caller with this question would meet. Reserves nothing.
-    pub(super) fn readiness(&mut self, shared: &Shared, question: &Question) -> Readiness {
-        if self.draining {
-            return Readiness::Draining { retry_after: None };
-        }
-        let free = shared.gate.read().free();
-        if self.queue.is_empty() && fits(free, question.weight, shared.limit()) {
-            return Readiness::Ready { available: u64::try_from(free).unwrap_or(0) };
-        }
-        if self.queue.len() < shared.queue_capacity {
-            if let Ok(wait) = self.outlook.ask(question) {
-                return Readiness::Busy { ahead: question.ahead, wait };
-            }
-        }
-        let wait = self.outlook.predict(question.ahead.saturating_add(question.weight));
-        Readiness::Saturated { retry_after: (wait.samples > 0).then_some(wait.expected) }
-    }
-
-    /// Readiness without its figures, for watchers.
-    pub(super) fn readiness_kind(&self, shared: &Shared) -> u8 {
-        if self.draining {
-            3
-        } else if self.queue.is_empty() && shared.gate.read().free() > 0 {
-            0
-        } else if self.queue.len() < shared.queue_capacity {
-            1
-        } else {
-            2
-        }
     }
 }

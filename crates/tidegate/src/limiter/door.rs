@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use tidegate_control::queue::Entry;
 use tidegate_control::wait::Prediction;
 
 use crate::clock::nanos;
@@ -13,9 +14,11 @@ use crate::sync::lock;
 use crate::wakes::Wakes;
 
 use super::desk::Desk;
+use super::lane::Joined;
 use super::outlook::Question;
-use super::seat::{Grant, Seat};
+use super::seat::{Grant, More, Waiter};
 use super::shared::Shared;
+use super::state::fits;
 
 /// The part of a client's patience that a wait may take, in tenths: the rest is for the work itself.
 const PATIENCE_TENTHS: u64 = 4;
@@ -25,7 +28,7 @@ pub(super) enum Passage {
     /// Admitted.
     Admitted(Grant),
     /// In the queue.
-    Waiting { seat: Arc<Seat>, id: u64 },
+    Waiting(Joined),
 }
 
 /// Why a caller is refused, and the wait it would have had.
@@ -35,17 +38,17 @@ impl Shared {
     /// Asks at the desk: admitted, in the queue, or refused.
     #[cold]
     #[inline(never)]
-    pub(super) fn ask(&self, demand: Demand) -> Result<Passage, Refused> {
+    pub(super) fn ask(&self, demand: &Demand) -> Result<Passage, Refused> {
         self.visit(|desk, wakes| {
-            self.ask_for_first(desk, &demand)?;
+            self.ask_for_first(desk, demand)?;
             desk.outlook.arrived(desk.now(), demand.weight);
             if self.has_room(desk, demand.weight) {
-                return Ok(Passage::Admitted(self.admitted(desk, &demand)));
+                return Ok(Passage::Admitted(self.admitted(desk, demand)));
             }
-            let question = self.question(desk, &demand);
+            let question = self.question(desk, demand);
             let answer = self.decide(desk, &question).and_then(|estimate| match estimate {
-                Some(estimate) => self.line_up(desk, wakes, &question, &demand, estimate),
-                None => Ok(Passage::Admitted(self.admitted(desk, &demand))),
+                Some(estimate) => self.line_up(desk, wakes, &question, demand, estimate),
+                None => Ok(Passage::Admitted(self.admitted(desk, demand))),
             });
             self.settle(desk, &question, answer)
         })
@@ -54,16 +57,16 @@ impl Shared {
     /// Asks at the desk without wanting to wait.
     #[cold]
     #[inline(never)]
-    pub(super) fn ask_at_once(&self, demand: Demand) -> Result<Grant, Refused> {
+    pub(super) fn ask_at_once(&self, demand: &Demand) -> Result<Grant, Refused> {
         self.visit(|desk, _| {
-            self.ask_for_first(desk, &demand)?;
+            self.ask_for_first(desk, demand)?;
             desk.outlook.arrived(desk.now(), demand.weight);
             if self.has_room(desk, demand.weight) {
-                return Ok(self.admitted(desk, &demand));
+                return Ok(self.admitted(desk, demand));
             }
-            let question = self.question(desk, &demand);
+            let question = self.question(desk, demand);
             let answer = match self.decide(desk, &question) {
-                Ok(None) => Ok(self.admitted(desk, &demand)),
+                Ok(None) => Ok(self.admitted(desk, demand)),
                 Ok(Some(estimate)) => Err((Reason::QueueFull, Some(estimate))),
                 Err((Reason::Draining, wait)) => Err((Reason::Draining, wait)),
                 Err((_, wait)) => Err((Reason::QueueFull, wait)),
@@ -111,9 +114,22 @@ impl Shared {
             return Ok(Passage::Admitted(self.admitted(desk, demand)));
         }
         let said = Prediction { p50: nanos(estimate.expected), p90: nanos(estimate.upper) };
-        let seat = Arc::new(Seat::new(question, (estimate.samples > 0).then_some(said), self.who(demand)));
-        match desk.line_up(self, &seat, wakes) {
-            Some(id) => Ok(Passage::Waiting { seat, id }),
+        let short = self.is_short(desk, demand);
+        self.set_brisk(short);
+        let seat = desk.grants.seat();
+        let since = question.now;
+        let expires = question.deadline.min(since.saturating_add(question.max_wait));
+        let waiter = Waiter {
+            seat: Some(Arc::clone(&seat)),
+            waker: None,
+            leans: None,
+            exact: true,
+            expires,
+            more: More::of((estimate.samples > 0).then_some(said), self.who(demand)),
+        };
+        let entry = Entry { value: waiter, class: question.class, weight: question.weight, since };
+        match desk.line_up(self, entry, wakes) {
+            Some((place, id)) => Ok(Passage::Waiting(Joined { seat, place, id, since, expires, short })),
             None => Err((Reason::QueueFull, Some(estimate))),
         }
     }
@@ -143,7 +159,7 @@ impl Shared {
         desk.outlook.dispatched(at, demand.weight);
         let holder =
             self.tracked.then(|| desk.register_holder(self.who(demand), demand.weight, demand.class));
-        Grant { at, holder }
+        Grant { at, exact: true, holder }
     }
 
     fn question(&self, desk: &Desk, demand: &Demand) -> Question {
@@ -166,11 +182,7 @@ impl Shared {
 
     fn longest_wait(&self, demand: &Demand) -> u64 {
         let own = demand.max_wait.map_or(u64::MAX, nanos);
-        let patience = match demand.patience.map_or(self.patience, nanos) {
-            u64::MAX => u64::MAX,
-            known => known / 10 * PATIENCE_TENTHS,
-        };
-        self.max_wait.min(own).min(patience)
+        self.max_wait.min(own).min(part_of(demand.patience.map_or(self.patience, nanos)))
     }
 
     /// What would happen to `demand`. The ready case is one read of one word.
@@ -193,4 +205,42 @@ impl Shared {
         let question = self.question(&desk, demand);
         desk.readiness(self, &question)
     }
+}
+
+impl Desk {
+    /// What a caller with this question would meet. Reserves nothing.
+    pub(super) fn readiness(&mut self, shared: &Shared, question: &Question) -> Readiness {
+        if self.draining {
+            return Readiness::Draining { retry_after: None };
+        }
+        let free = shared.gate.read().free();
+        if self.queue.is_empty() && fits(free, question.weight, shared.limit()) {
+            return Readiness::Ready { available: u64::try_from(free).unwrap_or(0) };
+        }
+        if self.queue.len() < shared.queue_capacity {
+            if let Ok(wait) = self.outlook.ask(question) {
+                return Readiness::Busy { ahead: question.ahead, wait };
+            }
+        }
+        let wait = self.outlook.predict(question.ahead.saturating_add(question.weight));
+        Readiness::Saturated { retry_after: (wait.samples > 0).then_some(wait.expected) }
+    }
+
+    /// Readiness without its figures, for watchers.
+    pub(super) fn readiness_kind(&self, shared: &Shared) -> u8 {
+        if self.draining {
+            3
+        } else if self.queue.is_empty() && shared.gate.read().free() > 0 {
+            0
+        } else if self.queue.len() < shared.queue_capacity {
+            1
+        } else {
+            2
+        }
+    }
+}
+
+/// The part of a client's patience that a wait may take.
+pub(super) const fn part_of(patience: u64) -> u64 {
+    if patience == u64::MAX { u64::MAX } else { patience / 10 * PATIENCE_TENTHS }
 }

@@ -29,7 +29,7 @@ impl Shared {
         // Holders are found by name: there may be as many as units. Those that wait are few, and walk in and out by
         // many ways, so that a second list of them would be one more to keep right.
         if !desk.register.knows(&who)
-            && !desk.queue.iter().any(|entry| entry.value.who.as_ref() == Some(&who))
+            && !desk.queue.iter().any(|entry| entry.value.who().as_ref() == Some(&who))
         {
             return Ok(());
         }

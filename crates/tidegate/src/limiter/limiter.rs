@@ -16,7 +16,6 @@ use super::acquire::{Acquire, RunError};
 use super::builder::LimiterBuilder;
 use super::door::Passage;
 use super::permit::Permit;
-use super::seat::Grant;
 use super::service::ServiceTime;
 use super::shared::{Ending, Shared};
 use super::state::MAX_LIMIT;
@@ -34,7 +33,8 @@ use tidegate_control::wait::Coverage;
 /// next; dropped work gives its [`Permit`] back.
 ///
 /// With a fixed limit, admission when nobody waits is one compare-and-swap and reads no clock; with an
-/// algorithm, or when holders are tracked, it takes a lock for a moment. Waiting is the only thing for which a
+/// algorithm, or when holders are tracked, it takes a lock for a moment. Where a fixed limit's line moves so fast that
+/// nobody is expected to wait two milliseconds, waits and service times are measured on one in about sixty. Waiting is the only thing for which a
 /// runtime is of use (the timer of a [`Ticket`]); everything else works without one.
 #[derive(Clone)]
 pub struct Limiter {
@@ -175,7 +175,7 @@ impl Limiter {
         let demand = demand.into();
         match self.admit_at_once(&demand) {
             Some(permit) => Ok(permit),
-            None => self.try_at_desk(demand),
+            None => self.try_at_desk(&demand),
         }
     }
 
@@ -192,11 +192,7 @@ impl Limiter {
         if let Some(permit) = self.admit_at_once(&demand) {
             return Ok(Admission::Admitted(permit));
         }
-        let (weight, kind) = (demand.weight, demand.kind);
-        Ok(match self.shared.ask(demand)? {
-            Passage::Admitted(grant) => Admission::Admitted(self.permit(weight, kind, grant)),
-            Passage::Waiting { seat, id } => Admission::Waiting(Ticket::new(self.clone(), seat, id)),
-        })
+        self.clone().ask_at_desk(&demand)
     }
 
     /// A permit, after a bounded wait if need be.
@@ -225,22 +221,40 @@ impl Limiter {
 
     #[inline]
     fn admit_at_once(&self, demand: &Demand) -> Option<Permit> {
-        let grant = Grant { at: 0, holder: None };
-        self.shared.admit_at_once(demand.weight).then(|| self.permit(demand.weight, demand.kind, grant))
+        self.shared
+            .admit_at_once(demand.weight)
+            .then(|| Permit::new(self.clone(), Ending::unmeasured(demand)))
     }
 
     #[cold]
     #[inline(never)]
-    fn try_at_desk(&self, demand: Demand) -> Result<Permit, Refused> {
-        let (weight, kind) = (demand.weight, demand.kind);
-        self.shared.ask_at_once(demand).map(|grant| self.permit(weight, kind, grant))
+    fn try_at_desk(&self, demand: &Demand) -> Result<Permit, Refused> {
+        let grant = self.shared.ask_at_once(demand)?;
+        Ok(Permit::new(self.clone(), Ending::of(demand, grant)))
+    }
+
+    /// Admitted, in the queue, or refused, for a caller that could not be admitted without the desk.
+    #[cold]
+    #[inline(never)]
+    fn ask_at_desk(self, demand: &Demand) -> Result<Admission, Refused> {
+        Ok(match self.shared.ask(demand)? {
+            Passage::Admitted(grant) => Admission::Admitted(Permit::new(self, Ending::of(demand, grant))),
+            Passage::Waiting(joined) => Admission::Waiting(Ticket::new(self, joined, demand)),
+        })
+    }
+
+    /// The same, without the desk if it can be.
+    #[inline]
+    pub(super) fn ask(self, demand: &Demand) -> Result<Admission, Refused> {
+        if self.shared.admit_at_once(demand.weight) {
+            return Ok(Admission::Admitted(Permit::new(self, Ending::unmeasured(demand))));
+        }
+        self.ask_at_desk(demand)
     }
 
     #[inline]
-    fn permit(&self, weight: u64, kind: u8, grant: Grant) -> Permit {
-        let Grant { at: since, holder } = grant;
-        let outcome = Outcome::Canceled;
-        Permit::new(self.clone(), Ending { weight, since, queued: 0, holder, kind, outcome, in_time: true })
+    pub(super) fn shared_handle(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 

@@ -10,6 +10,7 @@ use loom::thread;
 
 use super::*;
 use crate::Demand;
+use crate::sync::lock;
 
 #[derive(Default)]
 struct Rings(AtomicUsize);
@@ -136,5 +137,97 @@ fn loom_a_waker_is_rung_or_the_grant_is_seen() {
             }
         }
         whole(&limiter, 1);
+    });
+}
+
+/// A waiter that leans on an alarm: released units go to it without touching the word.
+fn leaning(limiter: &Limiter, waker: Waker) -> Ticket {
+    let shared = limiter.shared();
+    let mut desk = lock(&shared.desk);
+    desk.enter(shared, 1);
+    let (seat, since) = (desk.grants.seat(), desk.now());
+    let (place, waiter) = desk.queue.push_free(Demand::ONE.class, 1, since).unwrap();
+    waiter.seat = Some(Arc::clone(&seat));
+    waiter.waker = Some(waker);
+    waiter.leans = Some(0);
+    waiter.expires = u64::MAX;
+    shared.gate.set_waiting(true);
+    drop(desk);
+    let joined = super::lane::Joined { seat, place, id: 1, since, expires: u64::MAX, short: true };
+    Ticket::parked(limiter.clone(), joined, &Demand::ONE)
+}
+
+#[test]
+fn loom_units_from_hand_to_hand_are_claimed_or_pass_on() {
+    explore(|| {
+        let limiter = limiter(1);
+        let held = limiter.try_acquire(Demand::ONE).unwrap();
+        let rings = Arc::new(Rings::default());
+        let first = leaning(&limiter, Waker::from(Arc::clone(&rings)));
+        let second = leaning(&limiter, Waker::from(Arc::clone(&rings)));
+        let releaser = thread::spawn(move || drop(held));
+        // It claims, or leaves its place, or a grant that it has not seen.
+        let claimer = thread::spawn(move || drop(first.try_claim()));
+        releaser.join().unwrap();
+        claimer.join().unwrap();
+        drop(second.try_claim().unwrap());
+        assert!(rings.0.load(Ordering::SeqCst) >= 1, "a sleeper was forgotten");
+        whole(&limiter, 1);
+    });
+}
+
+#[test]
+fn loom_a_newcomer_never_takes_what_goes_from_hand_to_hand() {
+    explore(|| {
+        let limiter = limiter(1);
+        let held = limiter.try_acquire(Demand::ONE).unwrap();
+        let first = leaning(&limiter, Waker::noop().clone());
+        let releaser = thread::spawn(move || drop(held));
+        let other = limiter.clone();
+        let newcomer = thread::spawn(move || other.try_acquire(Demand::ONE).is_ok());
+        releaser.join().unwrap();
+        assert!(!newcomer.join().unwrap(), "the unit was promised");
+        drop(first.try_claim().unwrap());
+        whole(&limiter, 1);
+    });
+}
+
+#[test]
+fn loom_a_claim_races_a_revocation() {
+    explore(|| {
+        let seat = Arc::new(super::seat::Seat::new());
+        let grant = super::seat::Grant { at: 7, exact: true, holder: Some(3) };
+        assert!(seat.grant(grant, 2, Demand::ONE.class));
+        let claimer = Arc::clone(&seat);
+        let claimer = thread::spawn(move || claimer.take());
+        let revoked = seat.revoke(|| crate::Refused {
+            reason: crate::Reason::Expired,
+            worth_retrying: true,
+            retry_after: None,
+            wait: None,
+            limiter: "loom".into(),
+        });
+        match claimer.join().unwrap() {
+            Some(Ok(claimed)) => assert_eq!((claimed, revoked), (grant, None)),
+            Some(Err(refused)) => {
+                assert_eq!((refused.reason(), revoked), (crate::Reason::Expired, Some(grant)))
+            }
+            None => panic!("it had an answer"),
+        }
+        assert!(seat.take().is_none(), "one answer");
+    });
+}
+
+#[test]
+fn loom_a_grant_is_seen_whole() {
+    explore(|| {
+        let seat = Arc::new(super::seat::Seat::new());
+        let grant = super::seat::Grant { at: 7, exact: false, holder: Some(3) };
+        let granter = Arc::clone(&seat);
+        let granter = thread::spawn(move || assert!(granter.grant(grant, 2, Demand::ONE.class)));
+        let early = seat.take();
+        granter.join().unwrap();
+        let answer = early.or_else(|| seat.take());
+        assert_eq!(answer.unwrap().unwrap(), grant);
     });
 }

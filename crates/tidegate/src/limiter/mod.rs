@@ -5,7 +5,10 @@
 //! | `state` | the word callers race for |
 //! | `shared` | the fast path over it, and the way to the desk |
 //! | `door`, `desk` | the slow path: what is decided under one lock, and what that lock protects |
+//! | `lane` | the short ways past the desk, where there is nothing to decide |
 //! | `seat` | one waiting caller's seat: where its answer is left |
+//! | `grants` | grants that nobody has claimed yet |
+//! | `alarm` | one alarm for all who wait a moment only |
 //! | `outlook`, `service` | how long, and when to come back |
 //! | `limiter`, `builder` | the public face |
 //! | `permit`, `ticket`, `acquire` | what callers hold |
@@ -13,11 +16,14 @@
 //! | `census`, `occupants`, `stats`, `watch` | what can be asked |
 
 mod acquire;
+mod alarm;
 mod builder;
 mod census;
 mod desk;
 mod door;
 mod first;
+mod grants;
+mod lane;
 #[allow(clippy::module_inception)] // the folder is the concept, the file its main type
 mod limiter;
 mod occupants;
@@ -31,6 +37,9 @@ mod stats;
 mod ticket;
 mod watch;
 
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod brisk_tests;
 #[cfg(test)]
 #[cfg(tidegate_loom)]
 mod loom_tests;

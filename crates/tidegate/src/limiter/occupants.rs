@@ -43,7 +43,7 @@ pub(super) struct Holder {
 #[derive(Debug, Default)]
 pub(super) struct Register {
     places: Vec<Option<Holder>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
     /// How many entries a name has; kept only where holders are looked for by name. In dry run more than one.
     names: Option<HashMap<Cow<'static, str>, usize>>,
 }
@@ -60,12 +60,13 @@ impl Register {
     }
 
     /// Enters a holder; the number finds it again.
-    pub(super) fn enter(&mut self, holder: Holder) -> usize {
+    pub(super) fn enter(&mut self, holder: Holder) -> u32 {
         if let (Some(names), Some(who)) = (&mut self.names, &holder.who) {
             *names.entry(who.clone()).or_default() += 1;
         }
-        let place = self.free.pop().unwrap_or(self.places.len());
-        match self.places.get_mut(place) {
+        // As many at once would not fit into memory.
+        let place = self.free.pop().unwrap_or_else(|| u32::try_from(self.places.len()).unwrap_or(u32::MAX));
+        match self.places.get_mut(place as usize) {
             Some(entry) => *entry = Some(holder),
             None => self.places.push(Some(holder)),
         }
@@ -73,8 +74,8 @@ impl Register {
     }
 
     /// Strikes a holder out.
-    pub(super) fn strike(&mut self, place: usize) {
-        let Some(holder) = self.places.get_mut(place).and_then(Option::take) else { return };
+    pub(super) fn strike(&mut self, place: u32) {
+        let Some(holder) = self.places.get_mut(place as usize).and_then(Option::take) else { return };
         self.free.push(place);
         let (Some(names), Some(who)) = (&mut self.names, &holder.who) else { return };
         if let Some(count) = names.get_mut(who) {

@@ -115,9 +115,11 @@ impl Outlook {
         let units = question.ahead.saturating_add(question.weight);
         let estimate = self.predict(units);
         let wait = nanos(estimate.expected);
-        let work = self.service.get(question.kind).p50.map_or(0, nanos);
-        if question.now.saturating_add(wait).saturating_add(work) >= question.deadline {
-            return Err((Reason::Deadline, estimate));
+        if question.deadline != u64::MAX {
+            let work = self.service.get(question.kind).p50.map_or(0, nanos);
+            if question.now.saturating_add(wait).saturating_add(work) >= question.deadline {
+                return Err((Reason::Deadline, estimate));
+            }
         }
         // The door counts places: its budget is compared with the plain prediction that it was made with.
         let plain = self.drain.predict(units, self.assumed).map_or(0, |plain| plain.p50);
@@ -139,6 +141,11 @@ impl Outlook {
                 samples,
             }
         })
+    }
+
+    /// Units that are expected to be admitted within `wait`; none while the pace is unknown.
+    pub(super) fn admitted_within(&self, wait: u64) -> u64 {
+        self.drain.rate().map_or(0, |rate| (rate * wait as f64 / 1e9) as u64)
     }
 
     /// A moment to come back for one refused caller, and whether that is worth it. Before the drain rate is

@@ -64,14 +64,15 @@ impl Permit {
         self.ending.weight
     }
 
-    /// How long the caller waited before it was admitted.
+    /// How long the caller waited before it was admitted; to within 10 ms where a line moves so fast that nobody is
+    /// expected to wait two milliseconds.
     #[must_use]
     pub fn waited(&self) -> Duration {
         Duration::from_nanos(self.ending.queued)
     }
 
     /// How long the capacity has been held. Zero where it was not measured: a permit that a fixed limit gave at
-    /// once, without tracking holders, cost no look at the clock.
+    /// once, or that came from hand to hand in a fast line, without tracking holders, cost no look at the clock.
     #[must_use]
     pub fn held(&self) -> Duration {
         match self.ending.since {

@@ -1,21 +1,26 @@
 //! What every handle of one limiter shares: the fast path, and the way to the desk.
 
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::task::Waker;
 
-use tidegate_control::queue::ClassQueue;
+use tidegate_control::queue::{ClassQueue, Place};
 use tidegate_control::sample::{Outcome, Sample, View};
+use tokio::runtime::Id;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::demand::Demand;
 use crate::refused::Refused;
 use crate::sync::{Mutex, lock};
 use crate::wakes::Wakes;
 
+use super::alarm::Leaning;
 use super::builder::LimiterBuilder;
 use super::desk::Desk;
+use super::door::part_of;
 use super::outlook::Outlook;
 use super::seat::{Grant, Leaving, Seat};
 use super::state::{Gate, MAX_LIMIT};
@@ -23,7 +28,7 @@ use super::stats::{Counts, LimiterStats};
 
 /// A limiter.
 pub(super) struct Shared {
-    pub(super) gate: Gate,
+    pub(super) gate: Line<Gate>,
     /// Changed under the desk's lock only, together with the gate.
     limit: AtomicU64,
     pub(super) counts: Counts,
@@ -32,15 +37,34 @@ pub(super) struct Shared {
     /// There is an algorithm to feed: every event passes the desk with its time.
     pub(super) measured: bool,
     pub(super) tracked: bool,
+    /// It neither measures nor tracks, and enforces: there are short ways past the desk.
+    pub(super) plain: bool,
+    /// Whoever comes now need not wait long. A hint: the desk knows.
+    pub(super) brisk: AtomicBool,
     /// A holder has one permit at most.
     pub(super) one_each: bool,
     pub(super) dry_run: bool,
     pub(super) queue_capacity: usize,
     pub(super) max_wait: u64,
     pub(super) patience: u64,
-    pub(super) desk: Mutex<Desk>,
+    /// The longest wait of a caller that names no time.
+    pub(super) usual_wait: u64,
+    pub(super) desk: Line<Mutex<Desk>>,
     /// Readiness changed, or the last unit of a draining limiter came back.
     pub(super) changed: Notify,
+}
+
+/// On a cache line of its own: what one thread writes all the time does not slow down others who read its neighbours.
+#[repr(align(64))]
+pub(super) struct Line<T>(T);
+
+impl<T> Deref for Line<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 /// A permit's end.
@@ -50,10 +74,32 @@ pub(super) struct Ending {
     /// When it was admitted; 0 if that was not measured.
     pub(super) since: u64,
     pub(super) queued: u64,
-    pub(super) holder: Option<usize>,
+    pub(super) holder: Option<u32>,
     pub(super) kind: u8,
     pub(super) outcome: Outcome,
     pub(super) in_time: bool,
+}
+
+impl Ending {
+    /// Of a permit that was given without a look at the clock.
+    #[inline]
+    pub(super) fn unmeasured(demand: &Demand) -> Self {
+        Self::of(demand, Grant { at: 0, exact: false, holder: None })
+    }
+
+    /// Of a permit that was given at once.
+    #[inline]
+    pub(super) fn of(demand: &Demand, grant: Grant) -> Self {
+        Self {
+            weight: demand.weight,
+            since: grant.at,
+            queued: 0,
+            holder: grant.holder,
+            kind: demand.kind,
+            outcome: Outcome::Canceled,
+            in_time: true,
+        }
+    }
 }
 
 impl Shared {
@@ -63,9 +109,10 @@ impl Shared {
             (None, limit) => limit.unwrap_or(1).min(MAX_LIMIT),
         };
         let measured = builder.algorithm.is_some();
-        let gate = Gate::new(limit);
+        let gate = Line(Gate::new(limit));
         let tracked = builder.track_occupants || builder.one_each;
-        if measured || tracked || builder.dry_run {
+        let plain = !(measured || tracked || builder.dry_run);
+        if !plain {
             gate.set_desk(true);
         }
         let outlook = Outlook::new(measured);
@@ -82,12 +129,15 @@ impl Shared {
             name: builder.name.as_ref().into(),
             measured,
             tracked,
+            plain,
+            brisk: AtomicBool::new(false),
             one_each: builder.one_each,
             dry_run: builder.dry_run,
             queue_capacity: builder.queue.capacity,
             max_wait: builder.queue.max_wait,
             patience: builder.queue.patience,
-            desk: Mutex::new(desk),
+            usual_wait: builder.queue.max_wait.min(part_of(builder.queue.patience)),
+            desk: Line(Mutex::new(desk)),
             changed: Notify::new(),
         }
     }
@@ -126,7 +176,7 @@ impl Shared {
 
     /// Does every change pass the desk, watched or not?
     pub(super) fn always_at_desk(&self) -> bool {
-        self.measured || self.tracked || self.dry_run
+        !self.plain
     }
 
     /// Goes to the desk: enters with the time, does `work`, dispatches, and runs wakers when the lock is free.
@@ -156,7 +206,9 @@ impl Shared {
     #[inline]
     pub(super) fn release(&self, ending: &Ending) {
         if ending.since == 0 {
-            if self.gate.give(ending.weight).concerns_desk() {
+            if self.plain && self.gate.read().waiting() {
+                self.hand_over(ending.weight);
+            } else if self.gate.give(ending.weight).concerns_desk() {
                 self.dispatch();
             }
         } else {
@@ -167,7 +219,7 @@ impl Shared {
     /// Units came back to a limiter in which somebody waits.
     #[cold]
     #[inline(never)]
-    fn dispatch(&self) {
+    pub(super) fn dispatch(&self) {
         self.visit(|_, _| ());
     }
 
@@ -190,39 +242,64 @@ impl Shared {
     }
 
     /// A ticket goes, for the reason that `count` counts.
-    pub(super) fn leave(&self, seat: &Seat, count: impl FnOnce(&Counts) -> &AtomicU64) {
-        let waker = self.visit(|desk, _| {
-            let (left, waker) = seat.leave();
-            match left {
-                Leaving::Place => {
-                    seat.place.get().and_then(|place| desk.queue.remove(*place));
+    pub(super) fn leave(
+        &self,
+        seat: &Seat,
+        place: Place,
+        weight: u64,
+        count: impl FnOnce(&Counts) -> &AtomicU64,
+    ) {
+        // What stood there may run foreign code when it is dropped: not under the lock.
+        let _entry = self.visit(|desk, _| {
+            let entry = match seat.leave() {
+                Leaving::Place => desk.queue.remove(place),
+                Leaving::Grant(grant) => {
+                    desk.give_back(self, weight, grant.holder);
+                    None
                 }
-                Leaving::Grant(grant) => desk.give_back(self, seat.weight, grant.holder),
-                Leaving::Nothing => return waker,
-            }
+                Leaving::Nothing => return None,
+            };
             count(&self.counts).fetch_add(1, Relaxed);
-            waker
+            entry
         });
-        drop(waker);
     }
 
     /// A ticket's time is over: `Err`, unless capacity was handed over at the last moment.
-    pub(super) fn expire(&self, seat: &Seat) -> Result<Grant, Refused> {
-        let (result, waker) = self.visit(|desk, _| {
-            if let Poll::Ready(Some(answer)) = seat.poll(None) {
-                return (answer, None);
+    #[cold]
+    pub(super) fn expire(&self, seat: &Seat, place: Place) -> Option<Result<Grant, Box<Refused>>> {
+        let (answer, _entry) = self.visit(|desk, _| {
+            if let Some(answer) = seat.take() {
+                return (Some(answer), None);
             }
-            let (_, waker) = seat.leave();
-            seat.place.get().and_then(|place| desk.queue.remove(*place));
-            (Err(desk.expired(self, seat)), waker)
+            seat.leave();
+            let entry = desk.queue.remove(place);
+            (entry.as_ref().map(|entry| Err(Box::new(desk.expired(self, entry)))), entry)
         });
-        drop(waker);
-        result
+        answer
     }
 
     /// Units that would be admitted before a waiting ticket.
-    pub(super) fn ahead(&self, seat: &Seat) -> u64 {
-        seat.place.get().and_then(|place| lock(&self.desk).queue.ahead(*place)).unwrap_or(0)
+    pub(super) fn ahead(&self, place: Place) -> u64 {
+        lock(&self.desk).queue.ahead(place).unwrap_or(0)
+    }
+
+    /// Leaves a waker with a waiting ticket, which then leans on an alarm of `runtime`, or on none. `None`: it has
+    /// its answer.
+    pub(super) fn park(&self, place: Place, waker: &Waker, runtime: Option<Id>) -> Option<Leaning> {
+        let mut desk = lock(&self.desk);
+        let desk_now = &mut *desk;
+        let waiter = desk_now.queue.get_mut(place)?;
+        let leaning = runtime.map_or(Leaning::None, |runtime| desk_now.alarms.lean(runtime));
+        waiter.leans = match &leaning {
+            Leaning::On(alarm) | Leaning::Set(alarm, _) => Some(*alarm),
+            Leaning::None => None,
+        };
+        let news = !waiter.waker.as_ref().is_some_and(|parked| parked.will_wake(waker));
+        let old = if news { waiter.waker.replace(waker.clone()) } else { None };
+        // A waker's drop may run foreign code: not under the lock.
+        drop(desk);
+        drop(old);
+        Some(leaning)
     }
 
     /// The figures of this moment.
@@ -243,6 +320,7 @@ impl Shared {
             ..LimiterStats::default()
         };
         self.counts.read_into(&mut stats);
+        stats.admitted = stats.admitted.wrapping_add(desk.uncounted());
         stats
     }
 }

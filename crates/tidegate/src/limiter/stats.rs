@@ -77,6 +77,14 @@ impl Counts {
         }
     }
 
+    /// Counts `callers` who took `units` over from others: no more are held than before.
+    pub(super) fn handed(&self, callers: u64, units: u64) {
+        self.admitted.fetch_add(callers, Relaxed);
+        if units != callers {
+            self.extra_units.fetch_add(units.wrapping_sub(callers), Relaxed);
+        }
+    }
+
     pub(super) fn refuse(&self, reason: Reason) {
         if let Some(count) = self.refused.get(reason.index()) {
             count.fetch_add(1, Relaxed);

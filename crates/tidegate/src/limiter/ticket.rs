@@ -4,15 +4,18 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tidegate_control::queue::Place;
 use tidegate_control::sample::Outcome;
-use tokio::time::Sleep;
 
+use crate::demand::Demand;
 use crate::readiness::WaitEstimate;
 use crate::refused::Refused;
 
+use super::alarm::{Leaning, TicketAlarm, runtime};
+use super::lane::Joined;
 use super::limiter::Limiter;
 use super::permit::Permit;
 use super::seat::{Grant, Seat};
@@ -46,20 +49,30 @@ impl fmt::Display for TicketId {
 /// waited. **When full:** a ticket has its place already, and loses it only to more important work, as
 /// [`Displaced`](crate::Reason::Displaced).
 ///
-/// On a tokio runtime (its timer must be enabled) the ticket wakes itself when its time is over. Elsewhere it
-/// expires when its turn comes, or at the limiter's next [`tick`](Limiter::tick).
+/// On a tokio runtime (its timer must be enabled) the ticket wakes itself when its time is over; where the line moves
+/// so fast that nobody is expected to wait two milliseconds, up to 10 ms later, because the clock is not read for each. A
+/// time that the demand names itself is kept exactly. Elsewhere it expires when its turn comes, or at the limiter's next
+/// [`tick`](Limiter::tick).
 ///
 /// **When cancelled:** dropping it, awaited or not, leaves the queue at once; capacity that was granted and not
 /// claimed passes on to the next. Polling it again after it resolved never resolves.
 #[must_use = "a ticket holds a place in the queue until awaited, declined or dropped"]
 pub struct Ticket {
-    limiter: Limiter,
+    /// Until it has its answer.
+    limiter: Option<Limiter>,
     seat: Arc<Seat>,
+    place: Place,
     id: TicketId,
-    /// Its own alarm, made when it is first polled and has to wait.
-    alarm: Option<Pin<Box<Sleep>>>,
-    alarmed: bool,
-    done: bool,
+    /// Units asked for.
+    weight: u64,
+    /// When the wait began.
+    since: u64,
+    /// When it ends without an answer.
+    expires: u64,
+    kind: u8,
+    /// It need not wait long.
+    short: bool,
+    alarm: TicketAlarm,
 }
 
 /// A ticket could not be claimed.
@@ -91,8 +104,22 @@ impl std::error::Error for TryClaimError {
 }
 
 impl Ticket {
-    pub(super) fn new(limiter: Limiter, seat: Arc<Seat>, id: u64) -> Self {
-        Self { limiter, seat, id: TicketId(id), alarm: None, alarmed: true, done: false }
+    /// One that has not been polled.
+    pub(super) fn new(limiter: Limiter, joined: Joined, demand: &Demand) -> Self {
+        Self::with(limiter, joined, demand, TicketAlarm::Unset)
+    }
+
+    /// One that has left its waker already, and leans on an alarm of its runtime.
+    #[inline(always)]
+    pub(super) fn parked(limiter: Limiter, joined: Joined, demand: &Demand) -> Self {
+        Self::with(limiter, joined, demand, TicketAlarm::Shared)
+    }
+
+    #[inline(always)]
+    fn with(limiter: Limiter, joined: Joined, demand: &Demand, alarm: TicketAlarm) -> Self {
+        let Joined { seat, place, id, since, expires, short } = joined;
+        let (limiter, id, weight, kind) = (Some(limiter), TicketId(id), demand.weight, demand.kind);
+        Self { limiter, seat, place, id, weight, since, expires, kind, short, alarm }
     }
 
     /// Leaves the end of its time to the limiter's next event or [`tick`](Limiter::tick), which ends overdue tickets
@@ -109,7 +136,7 @@ impl Ticket {
     /// assert!(ticket.try_claim().is_ok());
     /// ```
     pub fn without_alarm(mut self) -> Self {
-        self.alarmed = false;
+        self.alarm = TicketAlarm::Off;
         self
     }
 
@@ -122,19 +149,21 @@ impl Ticket {
     /// Units that will be admitted before it; 0 once it is its turn.
     #[must_use]
     pub fn ahead(&self) -> u64 {
-        self.limiter.shared().ahead(&self.seat)
+        self.limiter.as_ref().map_or(0, |limiter| limiter.shared().ahead(self.place))
     }
 
-    /// How much longer the wait is expected to take.
+    /// How much longer the wait is expected to take; zero once it has ended.
     #[must_use]
     pub fn estimate(&self) -> WaitEstimate {
-        self.limiter.estimate(self.ahead().saturating_add(self.seat.weight))
+        let Some(limiter) = &self.limiter else { return WaitEstimate::default() };
+        limiter.estimate(self.ahead().saturating_add(self.weight))
     }
 
-    /// How long it has waited.
+    /// How long it has waited; zero once the wait has ended.
     #[must_use]
     pub fn waited(&self) -> Duration {
-        Duration::from_nanos(self.limiter.shared().clock.now().saturating_sub(self.seat.since))
+        let Some(limiter) = &self.limiter else { return Duration::ZERO };
+        Duration::from_nanos(limiter.shared().clock.now().saturating_sub(self.since))
     }
 
     /// Gives the place up. Capacity already granted passes on to the next.
@@ -147,55 +176,78 @@ impl Ticket {
     /// # Errors
     /// [`TryClaimError::NotYet`] hands the ticket back, [`TryClaimError::Refused`] ends it.
     pub fn try_claim(mut self) -> Result<Permit, TryClaimError> {
-        match self.claim(None) {
+        match self.claim() {
             Poll::Ready(result) => result.map_err(TryClaimError::Refused),
             Poll::Pending => Err(TryClaimError::NotYet(self)),
         }
     }
 
-    fn claim(&mut self, waker: Option<&Waker>) -> Poll<Result<Permit, Refused>> {
-        match self.seat.poll(waker) {
-            Poll::Ready(Some(answer)) => Poll::Ready(self.resolve(answer)),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn resolve(&mut self, answer: Result<Grant, Refused>) -> Result<Permit, Refused> {
-        self.done = true;
-        self.alarm = None;
-        answer.map(|grant| {
-            let ending = Ending {
-                weight: self.seat.weight,
-                since: grant.at,
-                queued: grant.at.saturating_sub(self.seat.since),
-                holder: grant.holder,
-                kind: self.seat.kind,
-                outcome: Outcome::Canceled,
-                in_time: true,
-            };
-            Permit::new(self.limiter.clone(), ending)
-        })
-    }
-
-    /// Is its time over? Leaves the alarm set otherwise.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.alarmed {
-            return Poll::Pending;
-        }
-        if self.alarm.is_none() {
-            let at = self.limiter.shared().clock.instant(self.seat.expires);
-            let on_runtime = tokio::runtime::Handle::try_current().is_ok();
-            self.alarm = at.filter(|_| on_runtime).map(|at| Box::pin(tokio::time::sleep_until(at)));
-        }
-        match &mut self.alarm {
-            Some(alarm) => alarm.as_mut().poll(cx),
+    #[inline]
+    fn claim(&mut self) -> Poll<Result<Permit, Refused>> {
+        match self.seat.take() {
+            Some(answer) => self.resolve(answer),
             None => Poll::Pending,
         }
     }
 
+    #[inline]
+    fn resolve(&mut self, answer: Result<Grant, Box<Refused>>) -> Poll<Result<Permit, Refused>> {
+        match (self.limiter.take(), answer) {
+            (None, _) => Poll::Pending,
+            (Some(limiter), Ok(grant)) => Poll::Ready(Ok(Permit::new(limiter, self.ending(grant)))),
+            (Some(_), Err(refused)) => Poll::Ready(Err(*refused)),
+        }
+    }
+
+    /// The permit, if capacity was handed over. It has nothing more to do then.
+    #[inline(always)]
+    pub(super) fn take_granted(&mut self) -> Option<(Limiter, Ending)> {
+        let grant = self.seat.take_grant()?;
+        Some((self.limiter.take()?, self.ending(grant)))
+    }
+
+    #[inline(always)]
+    fn ending(&self, grant: Grant) -> Ending {
+        Ending {
+            weight: self.weight,
+            since: if grant.exact { grant.at } else { 0 },
+            queued: grant.at.saturating_sub(self.since),
+            holder: grant.holder,
+            kind: self.kind,
+            outcome: Outcome::Canceled,
+            in_time: true,
+        }
+    }
+
+    /// Leaves the waker, and sees to an alarm. Ready when its time is over, or when it has its answer.
+    fn park(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limiter) = &self.limiter else { return Poll::Pending };
+        let shared = limiter.shared_handle();
+        // Whoever polls again although it leans has been woken by the alarm, or may be elsewhere by now.
+        let lean = self.short && matches!(self.alarm, TicketAlarm::Unset);
+        let runtime = if lean { runtime() } else { None };
+        match shared.park(self.place, cx.waker(), runtime) {
+            None => return Poll::Ready(()),
+            Some(Leaning::On(_)) => {
+                self.alarm = TicketAlarm::Shared;
+                return Poll::Pending;
+            }
+            Some(Leaning::Set(_, setting)) => {
+                self.alarm = TicketAlarm::Shared;
+                setting.set(shared);
+                return Poll::Pending;
+            }
+            Some(Leaning::None) => {}
+        }
+        if matches!(self.alarm, TicketAlarm::Unset | TicketAlarm::Shared) {
+            self.alarm = TicketAlarm::own(shared.clock.instant(self.expires));
+        }
+        self.alarm.poll(cx)
+    }
+
     fn leave(&mut self, count: fn(&Counts) -> &std::sync::atomic::AtomicU64) {
-        if !std::mem::replace(&mut self.done, true) {
-            self.limiter.shared().leave(&self.seat, count);
+        if let Some(limiter) = self.limiter.take() {
+            limiter.shared().leave(&self.seat, self.place, self.weight, count);
         }
     }
 }
@@ -203,19 +255,24 @@ impl Ticket {
 impl Future for Ticket {
     type Output = Result<Permit, Refused>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.done {
+        if this.limiter.is_none() {
             return Poll::Pending;
         }
-        if let Poll::Ready(result) = this.claim(Some(cx.waker())) {
+        if let Poll::Ready(result) = this.claim() {
             return Poll::Ready(result);
         }
-        if this.poll_alarm(cx).is_pending() {
+        if this.park(cx).is_pending() {
             return Poll::Pending;
         }
-        let answer = this.limiter.shared().expire(&this.seat);
-        Poll::Ready(this.resolve(answer))
+        let answer =
+            this.limiter.as_ref().and_then(|limiter| limiter.shared().expire(&this.seat, this.place));
+        match answer {
+            Some(answer) => this.resolve(answer),
+            None => Poll::Pending,
+        }
     }
 }
 
@@ -227,6 +284,7 @@ impl Drop for Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("id", &self.id).field("done", &self.done).finish_non_exhaustive()
+        let done = self.limiter.is_none();
+        f.debug_struct("Ticket").field("id", &self.id).field("done", &done).finish_non_exhaustive()
     }
 }

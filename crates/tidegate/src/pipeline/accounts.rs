@@ -12,7 +12,9 @@ use super::worker::largest;
 /// How many items may be under way to the first stage for each that it works on: Dask's `worker-saturation`. One is
 /// not enough, because a worker would wait for the source each time it is done; more than a little fills memory with
 /// what nobody works on (dask/distributed#6614, #7279).
-pub const SATURATION: f64 = 1.1;
+pub const SATURATION: f64 = SATURATION_TENTHS as f64 / 10.0;
+/// In tenths, so that ninety workers get 99 and not 100.
+const SATURATION_TENTHS: u64 = 11;
 
 /// What is known of a stage before it runs.
 #[derive(Clone, Debug)]
@@ -53,7 +55,7 @@ impl Spec {
 
 /// As many as `workers` can use, and a little more.
 fn saturated(workers: u64) -> u64 {
-    ((workers as f64 * SATURATION).ceil() as u64).max(1)
+    workers.saturating_mul(SATURATION_TENTHS).div_ceil(10).max(1)
 }
 
 fn fault<T>(message: String) -> Result<T, PlanError> {

@@ -46,7 +46,7 @@ impl Running {
     /// on; it can be asked again.
     ///
     /// # Errors
-    /// The error that ended it, if one did.
+    /// The error that ended it, if one did; what it left comes back from [`abort`](Self::abort).
     pub async fn finish(&self) -> Result<Snapshot, PipelineError> {
         self.engine.fate.ended().await;
         match self.engine.fate.failure() {

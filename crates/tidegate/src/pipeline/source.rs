@@ -108,16 +108,16 @@ where
         };
         let room = tokio::select! {
             biased;
-            () = &mut stopped => return,
+            () = &mut stopped => return worker.finish(),
             room = room => room,
         };
         let asked = tokio::select! {
             biased;
-            () = &mut stopped => return,
+            () = &mut stopped => return worker.finish(),
             asked = guarded(|| source.next()) => asked,
         };
         let cause = match asked {
-            Ok(Ok(None)) => return,
+            Ok(Ok(None)) => return worker.finish(),
             Ok(Ok(Some(item))) => {
                 let now = engine.clock.now();
                 let deadline = engine.patience.map_or(u64::MAX, |patience| now.saturating_add(patience));

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::Poll;
 
 use crate::channel::Weigh;
@@ -48,6 +49,8 @@ pub(super) struct Worker {
     pub(super) stage: usize,
     number: usize,
     ordered: bool,
+    /// Nothing comes any more: it may end.
+    finished: AtomicBool,
     /// Dropped last.
     _member: Member,
 }
@@ -55,13 +58,18 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(engine: &Arc<Engine>, stage: usize, number: usize, ordered: bool) -> Self {
         engine.clock_of(stage, |clock, now| clock.begin(now));
-        Self { engine: Arc::clone(engine), stage, number, ordered, _member: Member::new(engine) }
+        let (engine, member, finished) = (Arc::clone(engine), Member::new(engine), AtomicBool::new(false));
+        Self { engine, stage, number, ordered, finished, _member: member }
     }
 
     /// The next item; `None` when nothing comes any more. Those that have expired are counted and dropped.
     pub(super) async fn take<T>(&self, line: &Line<T>) -> Option<(T, Papers)> {
         loop {
-            match line.take(&self.engine, self.stage, self.number).await? {
+            let Some(taken) = line.take(&self.engine, self.stage, self.number).await else {
+                self.finish();
+                return None;
+            };
+            match taken {
                 Taken::Parcel(Parcel { item, charge, deadline, born }, turn) => {
                     let turn = if self.ordered {
                         Some((turn, Turn::new(&self.engine, self.stage, turn)))
@@ -107,6 +115,11 @@ impl Worker {
         }
     }
 
+    /// Nothing comes any more: this worker ends as it should.
+    pub(super) fn finish(&self) {
+        self.finished.store(true, Relaxed);
+    }
+
     pub(super) fn fail(&self, cause: Cause) {
         let error = PipelineError::new(self.engine.name(self.stage), cause);
         self.engine.fate.fail(error);
@@ -119,6 +132,8 @@ impl Drop for Worker {
         // Foreign code that panics where it is dropped.
         if std::thread::panicking() {
             self.fail(Cause::Panicked("a value of its function panicked when it was dropped".into()));
+        } else if !self.finished.load(Relaxed) && !self.engine.fate.is_aborted() {
+            self.fail(Cause::Stopped);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! RFC 9113 §§5.2, 6.9: credit that the peer gives, and takes back.
 
-use tidegate_lab::frames::{Frame, code, kind, setting};
+use tidegate_lab::frames::{Block, Frame, code, flag, kind, setting};
 
 use super::case::{all, case};
 use super::peer::{Peer, ended, get, post};
@@ -83,7 +83,7 @@ async fn no_byte_is_sent_without_credit() {
     assert!(peer.until(|came| sum(came) >= 65_535).await);
     assert!(peer.alive().await);
     assert_eq!(sum(&peer.came), 65_535);
-    peer.frames([Frame::window_update(0, 34_466)]).await;
+    peer.frames([Frame::window_update(0, 34_465)]).await;
     assert!(peer.until(|came| ended(came, 1) && ended(came, 3)).await);
     assert_eq!((peer.data(1).concat().len(), peer.data(3).concat().len()), (50_000, 50_000));
     assert!(peer.came.iter().all(|f| f.payload.len() <= 16_384), "frames are no larger than the peer takes");
@@ -116,4 +116,36 @@ async fn a_window_changes_with_what_is_there_at_first() {
     assert!(peer.until(|came| ended(came, 1) && ended(came, 3)).await);
     assert_eq!((peer.data(1).concat(), peer.data(3).concat()), (b"hello".to_vec(), b"hello".to_vec()));
     stand.is_whole(2).await;
+}
+
+#[tokio::test]
+async fn an_end_needs_no_credit() {
+    let stand = Stand::new("limit = 4").await;
+    // 6.9.1: as much credit as the body has bytes, of a body whose length nobody knows before its end.
+    for size in [1, 16_384, 50_000] {
+        let mut peer = Peer::open(&stand, &[(setting::INITIAL_WINDOW_SIZE, size)]).await;
+        peer.frames([get(1, &format!("/big/{size}"))]).await;
+        assert!(peer.until(|came| ended(came, 1)).await, "{size}");
+        assert_eq!(peer.data(1).concat().len(), size as usize);
+    }
+    // The same with trailers; and what comes in two parts, the second of which has to wait.
+    let mut peer = Peer::open(&stand, &[(setting::INITIAL_WINDOW_SIZE, 3)]).await;
+    let head = Block::request("POST", "/echo").field("te", "trailers").field("trailer", "x-sum");
+    let trailers =
+        Frame::headers(1, flag::END_HEADERS | flag::END_STREAM, Block::new().field("x-sum", "1").bytes());
+    peer.frames([Frame::headers(1, flag::END_HEADERS, head.bytes()), Frame::data(1, 0, "abc")]).await;
+    assert!(peer.until(|came| came.iter().any(|f| f.kind == kind::DATA)).await);
+    peer.frames([trailers]).await;
+    assert!(peer.until(|came| ended(came, 1)).await);
+    assert_eq!((peer.data(1).concat(), peer.came.last().unwrap().kind), (b"abc".to_vec(), kind::HEADERS));
+    let mut peer = Peer::open(&stand, &[(setting::INITIAL_WINDOW_SIZE, 3)]).await;
+    peer.frames([post(1, "/echo"), Frame::data(1, 0, "abc")]).await;
+    assert!(peer.until(|came| came.iter().any(|f| f.kind == kind::DATA)).await);
+    peer.frames([Frame::data(1, 0, "def")]).await;
+    assert!(peer.alive().await);
+    peer.frames([Frame::data(1, flag::END_STREAM, "ghi"), Frame::window_update(1, 6)]).await;
+    assert!(peer.until(|came| ended(came, 1)).await);
+    assert_eq!(peer.data(1).concat(), b"abcdefghi");
+    drop(peer);
+    stand.is_whole(4).await;
 }

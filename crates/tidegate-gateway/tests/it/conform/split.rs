@@ -105,8 +105,7 @@ async fn a_reader_without_credit_leaves_the_chunk_at_the_origin() {
         let held = settled(|| giant.read()).await;
         assert!(held <= HELD + u64::from(window), "{held} bytes are held with a window of {window}");
         // And all of it comes when it may, in frames that the peer takes.
-        peer.frames([Frame::window_update(1, CHUNK as u32 + 1), Frame::window_update(0, CHUNK as u32 + 1)])
-            .await;
+        peer.frames([Frame::window_update(1, CHUNK as u32), Frame::window_update(0, CHUNK as u32)]).await;
         assert!(peer.until(|came| super::peer::ended(came, 1)).await);
         let largest = peer.data(1).iter().map(|data| data.len()).max();
         assert!(largest <= Some(16_384));

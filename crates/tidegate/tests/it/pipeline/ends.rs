@@ -152,3 +152,27 @@ async fn a_pipeline_that_never_waits_can_be_aborted() {
     }
     balances(&running.abort().await.snapshot);
 }
+
+/// Not all is through: that is not the end that was waited for.
+#[test]
+fn a_runtime_that_ends_is_an_error() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let first = runtime();
+    let running = first.block_on(async {
+        let running = Pipeline::from_iter(Stage::new("numbers"), 0_u64..)
+            .sink(Stage::new("stuck"), |_| std::future::pending())
+            .run()
+            .unwrap();
+        while running.snapshot().asked() < 2 {
+            tokio::task::yield_now().await;
+        }
+        running
+    });
+    drop(first);
+    let ended = runtime().block_on(async {
+        let error = running.finish().await.unwrap_err().to_string();
+        assert!(error.ends_with("ended with its runtime"), "{error}");
+        running.abort().await
+    });
+    balances(&ended.snapshot);
+}

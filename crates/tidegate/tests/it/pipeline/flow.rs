@@ -152,7 +152,7 @@ async fn folds_work_many_into_one() {
 /// Dask's withheld root tasks: the source is at most 1.1 items ahead of each that is worked on.
 #[tokio::test(start_paused = true)]
 async fn the_source_is_asked_when_there_is_room() {
-    for (concurrency, under_way) in [(1, 2), (4, 5), (20, 22)] {
+    for (concurrency, under_way) in [(1, 2), (4, 5), (20, 22), (90, 99)] {
         let (ahead, most, done) = <(AtomicUsize, AtomicUsize, AtomicUsize)>::default();
         let counts = Arc::new((ahead, most, done));
         let (asks, ends) = (Arc::clone(&counts), Arc::clone(&counts));

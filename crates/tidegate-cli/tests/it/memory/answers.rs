@@ -1,0 +1,143 @@
+//! Answers that nobody reads.
+
+use std::time::Duration;
+
+use tidegate_lab::attack::Attack;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+use super::stand::{MOST, Stand, eventually, mib};
+
+const SOON: Duration = Duration::from_secs(3);
+
+/// C 1: an echo that is written to and never read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_echo_that_is_not_read_stops_who_writes() {
+    // An origin that sends back what comes, chunks and all.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            tokio::spawn(echo(tcp));
+        }
+    });
+    let stand = Stand::before(origin, &[]).await;
+    let before = stand.resident();
+    let mut floods = Vec::new();
+    for _ in 0..10 {
+        let mut tcp = TcpStream::connect(stand.address).await.unwrap();
+        floods.push(tokio::spawn(async move {
+            let chunk = format!("10000\r\n{}\r\n", "x".repeat(65_536));
+            tcp.write_all(b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+                .await
+                .unwrap();
+            let mut written = 0u64;
+            let writing = async {
+                while tcp.write_all(chunk.as_bytes()).await.is_ok() {
+                    written += 65_536;
+                }
+            };
+            let _ = tokio::time::timeout(SOON, writing).await;
+            (written, tcp)
+        }));
+    }
+    let grown = stand.peak_over(SOON).await.saturating_sub(before);
+    assert!(grown <= 10 << 20, "ten connections took {} MiB", mib(grown));
+    let mut written = 0;
+    for flood in floods {
+        written += flood.await.unwrap().0;
+    }
+    // The writers stand still: the sockets on the way hold a few megabytes each.
+    assert!(written < 10 * (24 << 20), "{} MiB were taken", mib(written));
+}
+
+async fn echo(mut tcp: TcpStream) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match tcp.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => return,
+        }
+    }
+    let (mut read, mut write) = tcp.split();
+    let _ = write.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let _ = tokio::io::copy(&mut read, &mut write).await;
+}
+
+/// C 2: 8,000 streams that are never read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_that_are_never_read_fit_and_hold_up_nobody() {
+    let stand = Stand::new(&[]).await;
+    let crowd = stand.attack(Attack::Unread, &stand.plan("/.lab/endless", 40, 200)).await;
+    let others = async {
+        eventually("they are there", async || crowd.report().begun == 40).await;
+        for _ in 0..50 {
+            assert!(stand.get("/").await.starts_with("HTTP/1.1 200 "));
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (peak, ()) = tokio::join!(stand.peak_over(SOON), others);
+    assert!(peak <= MOST, "{} MiB", mib(peak));
+    assert!(stand.metric("tidegate_connections").await >= 40.0);
+    drop(crowd);
+    stand.is_left().await;
+}
+
+/// C 3: readers of a byte every five seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_readers_fit_and_are_sent_away() {
+    let stand = Stand::new(&["--stall-timeout", "3s"]).await;
+    let crowd = stand.attack(Attack::Slow, &stand.plan("/.lab/endless", 400, 1)).await;
+    let mut kernel = 0;
+    let watch = async {
+        eventually("they are served", async || {
+            kernel = kernel.max(stand.in_kernel());
+            crowd.report().answered + crowd.report().ended >= 200
+        })
+        .await;
+    };
+    let (peak, ()) = tokio::join!(stand.peak_over(SOON), watch);
+    assert!(peak <= MOST, "{} MiB", mib(peak));
+    let each = kernel / (stand.metric("tidegate_connections").await as u64).max(1);
+    assert!(each <= 32 * 1024, "{each} bytes in the kernel for each");
+    // All of them, also those who found no place at first. They themselves do not see it before they have read what the
+    // kernel holds for them, a byte every five seconds.
+    stand.is_left().await;
+    drop(crowd);
+}
+
+/// C 5: peers that give no credit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_without_credit_fit_and_are_reset() {
+    let stand = Stand::new(&["--stall-timeout", "3s"]).await;
+    let before = stand.resident();
+    let crowd = stand.attack(Attack::Zero, &stand.plan("/.lab/endless", 10, 100)).await;
+    let report = || crowd.report();
+    let (peak, ()) = tokio::join!(
+        stand.peak_over(SOON),
+        eventually("they are answered", async || report().answered + report().reset >= 500)
+    );
+    let grown = peak.saturating_sub(before);
+    assert!(peak <= MOST && grown <= 1_000 * 40 * 1024, "{} MiB more", mib(grown));
+    eventually("all are reset", async || report().reset + 100 * report().ended >= 1_000).await;
+    // The connections themselves are good.
+    drop(crowd);
+    stand.is_left().await;
+}
+
+/// C 7: heads that are small on the wire and large in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_of_references_fit_and_are_sent_away() {
+    let stand = Stand::new(&["--stall-timeout", "3s"]).await;
+    let before = stand.resident();
+    let mut crowd = stand.attack(Attack::Bomb, &stand.plan("/.lab/endless", 10, 200)).await;
+    let peak = stand.peak_over(SOON).await;
+    let each = peak.saturating_sub(before) / 10;
+    assert!(peak <= MOST && each <= 4 << 20, "{} MiB for each connection", mib(each));
+    let report = crowd.report();
+    assert!(report.answered + report.reset + report.ended > 0, "{report:?}");
+    let _ = tokio::time::timeout(Duration::from_secs(6), crowd.ended()).await;
+    drop(crowd);
+    stand.is_left().await;
+}

@@ -1,0 +1,190 @@
+//! The account: never above the number, and even when all have left.
+
+use std::time::Duration;
+
+use tidegate_lab::attack::{Attack, Crowd};
+use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, code, flag, kind};
+use tokio::time::{sleep, timeout};
+
+use super::stand::{BUDGET, Stand, eventually, mib};
+
+/// The same numbers for the same seed (SplitMix64).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % most
+    }
+}
+
+/// C 9: streams that are cancelled at every point of their life.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelled_streams_leave_the_account_even() {
+    let stand = Stand::new(&[]).await;
+    let before = stand.charged().await;
+    let mut chance = Chance(9);
+    let mut tasks = Vec::new();
+    for _ in 0..10 {
+        let (address, mut chance) = (stand.address, Chance(chance.below(u64::MAX)));
+        tasks.push(tokio::spawn(async move {
+            let mut wire = Wire::connect(address).await.unwrap();
+            let mut first = PREFACE.to_vec();
+            first.extend([Frame::settings(&[]), Frame::window_update(0, 1 << 30)]);
+            wire.send(&first).await.unwrap();
+            let (mut credit, mut stream, mut whole) = (65_535i64, 1u32, 0);
+            for _ in 0..200 {
+                let upload = chance.below(2) == 0;
+                let path = ["/.lab/sink", "/.lab/unread", "/.lab/bytes/100000", "/.lab/endless"];
+                let path = path[(chance.below(2) + if upload { 0 } else { 2 }) as usize];
+                let method = if upload { "POST" } else { "GET" };
+                let ended = if upload { 0 } else { flag::END_STREAM };
+                let head = Block::request(method, path).bytes();
+                let mut frames = vec![Frame::headers(stream, flag::END_HEADERS | ended, head)];
+                if upload {
+                    for _ in 0..chance.below(4) {
+                        let some = (1 + chance.below(5_000) as i64).min(credit);
+                        if some > 300 {
+                            let padding = chance.below(2) as u8 * 255;
+                            let mut payload = vec![0; some as usize];
+                            payload[0] = padding;
+                            credit -= some;
+                            frames.push(Frame::data(
+                                stream,
+                                if padding > 0 { flag::PADDED } else { 0 },
+                                payload,
+                            ));
+                        }
+                    }
+                }
+                // Cancelled at once, after an answer, after a while, or with a GOAWAY; or let end.
+                let cancel = chance.below(4);
+                if cancel == 0 {
+                    frames.push(Frame::reset(stream, code::CANCEL));
+                }
+                frames.push(Frame::ping(u64::from(stream).to_be_bytes()));
+                if wire.frames(frames).await.is_err() {
+                    break;
+                }
+                let pong = async {
+                    while let Ok(Some(frame)) = wire.next().await {
+                        match frame.kind {
+                            kind::WINDOW_UPDATE if frame.stream == 0 => {
+                                credit += i64::from(frame.number(0).unwrap());
+                            }
+                            kind::SETTINGS if !frame.has(flag::ACK) => {
+                                wire.frames([Frame::settings_ack()]).await.unwrap();
+                            }
+                            kind::PING if frame.payload == u64::from(stream).to_be_bytes()[..] => {
+                                return true;
+                            }
+                            _ => {}
+                        }
+                    }
+                    false
+                };
+                if !timeout(Duration::from_secs(20), pong).await.expect("a pong") {
+                    break;
+                }
+                if cancel > 0 {
+                    sleep(Duration::from_millis(chance.below(3))).await;
+                    let _ = wire.frames([Frame::reset(stream, code::CANCEL)]).await;
+                }
+                stream += 2;
+                whole += 1;
+            }
+            whole
+        }));
+    }
+    let mut cancelled = 0;
+    for task in tasks {
+        cancelled += task.await.unwrap();
+    }
+    // The gate may end a connection that resets too much; most of it goes through.
+    assert!(cancelled >= 1_000, "{cancelled}");
+    stand.is_left().await;
+    stand.is_even(before).await;
+}
+
+/// Opens more than fits, and counts what does.
+async fn most_connections(stand: &Stand) -> (Crowd, f64) {
+    let crowd = stand.attack(Attack::Hold, &stand.plan("/.lab/unread", 700, 1)).await;
+    let mut most = 0.0;
+    let mut same = 0;
+    while same < 20 {
+        sleep(Duration::from_millis(100)).await;
+        let now = stand.metric("tidegate_connections").await;
+        same = if now > most { 0 } else { same + 1 };
+        most = f64::max(most, now);
+    }
+    (crowd, most)
+}
+
+/// C 10: what was given to the first comes back when others come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grown_pool_comes_back() {
+    let flags = ["--max-wait", "60s", "--client-timeout", "10m", "--stall-timeout", "60s"];
+    let fresh = Stand::new(&flags).await;
+    let (crowd, fits) = most_connections(&fresh).await;
+    drop((crowd, fresh));
+    let stand = Stand::new(&flags).await;
+    // They upload as fast as they can, so their windows grow; then they are idle, with one stream that says nothing.
+    let mut plan = stand.plan("/.lab/sink", 100, 2);
+    plan.upload = 8 << 20;
+    plan.stays = true;
+    let grown = stand.attack(Attack::Hold, &plan).await;
+    let mut peak = 0;
+    eventually("all is uploaded", async || {
+        peak = peak.max(stand.charged().await);
+        grown.report().answered == 200
+    })
+    .await;
+    assert!(peak > BUDGET / 10 * 7, "nothing grew: {} MiB", mib(peak));
+    let (_crowd, most) = most_connections(&stand).await;
+    assert!(most >= 0.9 * fits, "{most} connections instead of {fits}");
+    assert!(stand.charged().await <= BUDGET);
+}
+
+/// C 12: whatever happens, in any order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sum_never_exceeds_the_number() {
+    let stand = Stand::new(&["--stall-timeout", "2s"]).await;
+    let before = stand.charged().await;
+    let mut chance = Chance(12);
+    let mut crowds: Vec<Crowd> = Vec::new();
+    let (mut charged, mut resident) = (0, 0);
+    let storm = async {
+        loop {
+            let (attack, path) = [
+                (Attack::Unread, "/.lab/endless"),
+                (Attack::Unread, "/.lab/bytes/300000"),
+                (Attack::Zero, "/.lab/endless"),
+                (Attack::Hold, "/.lab/unread"),
+                (Attack::Hold, "/.lab/sink"),
+                (Attack::Bomb, "/.lab/bytes/1000"),
+                (Attack::Slow, "/.lab/endless"),
+            ][chance.below(7) as usize];
+            let mut plan = stand.plan(path, 1 + chance.below(100) as u32, 1 + chance.below(200) as u32);
+            plan.upload = chance.below(1 << 20);
+            crowds.push(stand.attack(attack, &plan).await);
+            if crowds.len() > 1 + chance.below(8) as usize {
+                drop(crowds.swap_remove(chance.below(crowds.len() as u64) as usize));
+            }
+            for _ in 0..5 {
+                charged = charged.max(stand.charged().await);
+                resident = resident.max(stand.resident());
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    let _ = timeout(Duration::from_secs(10), storm).await;
+    assert!(charged > before && charged <= BUDGET, "{} MiB were charged", mib(charged));
+    assert!(resident <= BUDGET / 100 * 115, "{} MiB of memory", mib(resident));
+    drop(crowds);
+    stand.is_left().await;
+    stand.is_even(before).await;
+    assert!(stand.get("/").await.starts_with("HTTP/1.1 200 "));
+}

@@ -1,0 +1,11 @@
+//! The program under `--memory 64MiB`, attacked in every way that is known to make servers hold more than they should.
+//!
+//! Each test runs a gate of its own, so that its memory is the gate's alone. The attacks are the lab's
+//! (`tidegate lab attack`); `scripts/bench-memory` runs them in full size, beside other servers.
+
+mod answers;
+mod held;
+mod ledger;
+mod stand;
+mod tunnels;
+mod uploads;

@@ -1,0 +1,172 @@
+//! Uploads that nobody reads, or that come in crumbs.
+
+use std::time::Duration;
+
+use tidegate_lab::attack::Attack;
+use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, flag, kind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::stand::{MOST, Stand, eventually, mib};
+
+const SOON: Duration = Duration::from_secs(3);
+
+fn post(stream: u32, path: &str) -> Frame {
+    Frame::headers(stream, flag::END_HEADERS, Block::request("POST", path).bytes())
+}
+
+/// C 4: uploads that the origin takes no byte of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unread_uploads_fit_and_finish_when_they_may() {
+    // Longer than the attack: none is to be sent away before.
+    let stand = Stand::new(&["--max-wait", "60s", "--client-timeout", "10m", "--stall-timeout", "60s"]).await;
+    let mut plan = stand.plan("/.lab/unread", 600, 10);
+    plan.upload = 100_000;
+    let mut crowd = stand.attack(Attack::Hold, &plan).await;
+    let peak = stand.peak_over(SOON).await;
+    assert!(peak <= MOST, "{} MiB", mib(peak));
+    let report = crowd.report();
+    assert!(report.sent > 0 && report.answered == 0, "{report:?}");
+    stand.release().await;
+    let (after, ended) = tokio::join!(stand.peak_over(SOON), timeout(4 * 10 * SOON / 3, crowd.ended()));
+    let report = crowd.report();
+    assert!(ended.is_ok(), "they do not end: {report:?}");
+    assert!(after <= MOST, "{} MiB after the release", mib(after));
+    assert_eq!((report.answered + report.refused + report.reset, report.reset), (6_000, 0), "{report:?}");
+    assert!(report.refused == 0, "all of them were to wait: {report:?}");
+    stand.is_left().await;
+}
+
+/// C 6: bodies of one byte a frame, of none, and of padding.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crumbs_fit_or_are_refused() {
+    let stand = Stand::new(&[]).await;
+    let before = (stand.resident(), stand.charged().await);
+    let crumbs: [Frame; 3] = [
+        Frame::data(1, 0, "x"),
+        Frame::data(1, 0, ""),
+        Frame::data(1, flag::PADDED, [&[254u8][..], b"x", &[0; 254]].concat()),
+    ];
+    let mut wires = Vec::new();
+    for crumb in crumbs {
+        for _ in 0..20 {
+            let mut wire = Wire::connect(stand.address).await.unwrap();
+            let mut bytes = PREFACE.to_vec();
+            bytes.extend([Frame::settings(&[]), post(1, "/.lab/unread")]);
+            // As much as a window takes: padding counts.
+            let size = crumb.payload.len().max(1);
+            bytes.extend(std::iter::repeat_n(crumb.clone(), 65_000 / size));
+            // A gate that has had enough closes.
+            let _ = timeout(SOON, wire.send(&bytes)).await;
+            wires.push(wire);
+        }
+    }
+    let peak = stand.peak_over(SOON).await;
+    let each = peak.saturating_sub(before.0) / 60;
+    assert!(each <= 65_535 * 3 / 2 + 65_536, "{each} bytes for each connection");
+    assert!(peak <= MOST, "{} MiB", mib(peak));
+    drop(wires);
+    stand.is_left().await;
+    stand.is_even(before.1).await;
+}
+
+/// C 8: of two uploads on a connection one stands still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stalled_upload_does_not_stop_its_neighbour() {
+    const SIZE: u64 = 16_000_000;
+    let stand = Stand::new(&[]).await;
+    let mut wire = Wire::connect(stand.address).await.unwrap();
+    let mut first = PREFACE.to_vec();
+    first.extend([Frame::settings(&[]), post(1, "/.lab/unread"), post(3, "/.lab/sink")]);
+    wire.send(&first).await.unwrap();
+    let (mut connection, mut window) = (65_535i64, 65_535i64);
+    let (mut stalled, mut moving, mut sent) = (window, window, 0u64);
+    let exchange = async {
+        loop {
+            let mut bytes = Vec::new();
+            // The stalled one takes all that it can get.
+            for (stream, credit) in [(1, &mut stalled), (3, &mut moving)] {
+                while connection > 0 && *credit > 0 && (stream == 1 || sent < SIZE) {
+                    let some = connection.min(*credit).min(16_384);
+                    let some = if stream == 3 { some.min((SIZE - sent) as i64) } else { some };
+                    *credit -= some;
+                    connection -= some;
+                    let mut flags = 0;
+                    if stream == 3 {
+                        sent += some as u64;
+                        flags = if sent == SIZE { flag::END_STREAM } else { 0 };
+                    }
+                    bytes.extend([Frame::data(stream, flags, vec![0; some as usize])]);
+                }
+            }
+            wire.send(&bytes).await.unwrap();
+            let frame = wire.next().await.unwrap().expect("the gate closed");
+            let number = i64::from(frame.number(0).unwrap_or(0));
+            match (frame.kind, frame.stream) {
+                (kind::WINDOW_UPDATE, 0) => connection += number,
+                (kind::WINDOW_UPDATE, 1) => stalled += number,
+                (kind::WINDOW_UPDATE, 3) => moving += number,
+                (kind::SETTINGS, _) if !frame.has(flag::ACK) => {
+                    for entry in frame.payload.chunks(6).filter(|entry| entry[..2] == [0, 4]) {
+                        let new = i64::from(u32::from_be_bytes(entry[2..].try_into().unwrap()));
+                        (stalled, moving) = (stalled + new - window, moving + new - window);
+                        window = new;
+                    }
+                    wire.frames([Frame::settings_ack()]).await.unwrap();
+                }
+                (kind::HEADERS, 3) => break,
+                (kind::RST_STREAM | kind::GOAWAY, _) => panic!("{frame:?}"),
+                _ => {}
+            }
+        }
+    };
+    let ended = timeout(10 * SOON, exchange).await;
+    assert!(ended.is_ok(), "it stands still after {sent} of {SIZE} bytes");
+}
+
+/// C 13: one client with a hundred connections and a thousand uploads, and ten that are polite.
+///
+/// What a connection may have beyond its floor is shared; floors are not shared by address: who opens more connections
+/// than fit leaves others in the backlog until some of them are sent away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_greedy_client_leaves_their_share_to_others() {
+    let stand = Stand::new(&["--max-wait", "60s", "--client-timeout", "10m"]).await;
+    let mut plan = stand.plan("/.lab/unread", 100, 10);
+    plan.from = Some(([127, 0, 0, 2], 0).into());
+    let crowd = stand.attack(Attack::Hold, &plan).await;
+    eventually("it is there", async || crowd.report().sent > 1 << 20).await;
+    let end = Instant::now() + SOON;
+    let mut polite = Vec::new();
+    for client in 0..10u8 {
+        let target = stand.address;
+        polite.push(tokio::spawn(async move {
+            let mut done = 0u64;
+            let body = vec![b'p'; 100_000];
+            let head =
+                b"POST /.lab/sink HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n";
+            let _ = timeout_at(end, async {
+                loop {
+                    let socket = TcpSocket::new_v4().unwrap();
+                    socket.bind(([127, 0, 1, client], 0).into()).unwrap();
+                    let mut tcp = socket.connect(target).await.unwrap();
+                    let (mut answer, _) = (Vec::new(), tcp.write_all(&[&head[..], &body].concat()).await);
+                    let _ = tcp.read_to_end(&mut answer).await;
+                    done += u64::from(answer.starts_with(b"HTTP/1.1 200 "));
+                }
+            })
+            .await;
+            done as f64
+        }));
+    }
+    let peak = stand.peak_over(SOON).await;
+    let mut counts = Vec::new();
+    for client in polite {
+        counts.push(client.await.unwrap());
+    }
+    let (sum, squares) = counts.iter().fold((0.0, 0.0), |(sum, squares), n| (sum + n, squares + n * n));
+    assert!(counts.iter().all(|count| *count >= 1.0), "{counts:?}");
+    // Jain, Chiu and Hawe (1984): 1 if all have the same.
+    assert!(sum * sum / (10.0 * squares) >= 0.9, "{counts:?}");
+    assert!(peak <= MOST, "{} MiB", mib(peak));
+}

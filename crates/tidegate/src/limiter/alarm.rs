@@ -1,0 +1,194 @@
+//! One alarm for all who wait a moment only, in place of a timer for each.
+//!
+//! Where the line moves so fast that a wait is expected to end within [`SHORT`], a ticket leans on an alarm that it
+//! shares with the others of its runtime. When that goes off, those that still wait are woken, and each sets an
+//! alarm of its own for the rest of its time. So nobody depends on another's runtime, which may be blocked, or on
+//! another's ticket, which may lie in a drawer; and a line that moves sets one timer in eight milliseconds.
+//!
+//! It is also what keeps the desk's reading of the clock fresh: while an alarm is set, events may go by the last
+//! reading, for no longer than [`SLACK`]; once it went off, the next event reads the clock.
+
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use tokio::runtime::Id;
+use tokio::time::{Instant, Sleep};
+
+use crate::sync::{Mutex, lock};
+use crate::wakes::Wakes;
+
+use super::shared::Shared;
+
+/// A wait that is expected to be shorter than this, in nanoseconds, needs no alarm of its own: a quarter of
+/// [`AFTER`], so that hardly anybody is still there when it goes off.
+pub(super) const SHORT: u64 = 2_000_000;
+/// When the shared alarm goes off: rarely enough to cost nothing.
+const AFTER: Duration = Duration::from_millis(8);
+/// How old a reading may be, in nanoseconds, and so how much later than its longest wait a ticket may end that came
+/// on an old one: [`AFTER`], and the milliseconds to which tokio's timers are rounded up.
+pub(super) const SLACK: u64 = 10_000_000;
+/// As many runtimes share alarms with one limiter; tickets on others set their own.
+const RUNTIMES: usize = 8;
+
+type Timer = Arc<Mutex<Option<Pin<Box<Sleep>>>>>;
+
+/// The alarms of a limiter, one for each runtime. Under the desk's lock.
+#[derive(Debug, Default)]
+pub(super) struct Alarms {
+    all: Vec<Alarm>,
+}
+
+#[derive(Debug)]
+struct Alarm {
+    runtime: Id,
+    set: bool,
+    timer: Timer,
+}
+
+/// How a ticket may lean.
+pub(super) enum Leaning {
+    /// On the alarm of this number, which is set.
+    On(u8),
+    /// The same, but it has to be set: call [`Setting::set`] once the desk is unlocked.
+    Set(u8, Setting),
+    /// On none.
+    None,
+}
+
+/// An alarm to be set.
+#[must_use = "others lean on it already"]
+pub(super) struct Setting {
+    timer: Timer,
+    runtime: Id,
+    /// The timer of an alarm that had to give up its number: to be dropped when the desk is unlocked.
+    _evicted: Option<Timer>,
+}
+
+impl Alarms {
+    /// The alarm of `runtime`, if it is set.
+    #[inline]
+    pub(super) fn set_on(&self, runtime: Id) -> Option<u8> {
+        self.all.iter().position(|alarm| alarm.set && alarm.runtime == runtime).map(|at| at as u8)
+    }
+
+    /// The alarm of `runtime`, which counts as set from now on.
+    pub(super) fn lean(&mut self, runtime: Id) -> Leaning {
+        let mut evicted = None;
+        let known = self.all.iter().position(|alarm| alarm.runtime == runtime);
+        let place = known.or_else(|| {
+            let new = Alarm { runtime, set: false, timer: Arc::new(Mutex::new(None)) };
+            if self.all.len() < RUNTIMES {
+                self.all.push(new);
+                return Some(self.all.len() - 1);
+            }
+            // Nobody leans on an alarm that is not set; its runtime may be long gone.
+            let idle = self.all.iter().position(|alarm| !alarm.set)?;
+            evicted = self.all.get_mut(idle).map(|alarm| std::mem::replace(alarm, new).timer);
+            Some(idle)
+        });
+        let Some((place, alarm)) = place.and_then(|at| Some((at as u8, self.all.get_mut(at)?))) else {
+            return Leaning::None;
+        };
+        if std::mem::replace(&mut alarm.set, true) {
+            return Leaning::On(place);
+        }
+        Leaning::Set(place, Setting { timer: Arc::clone(&alarm.timer), runtime, _evicted: evicted })
+    }
+
+    /// The alarm of `runtime` went off: its number, if it was set.
+    fn off(&mut self, runtime: Id) -> Option<u8> {
+        let place = self.all.iter().position(|alarm| alarm.set && alarm.runtime == runtime)?;
+        self.all.get_mut(place)?.set = false;
+        Some(place as u8)
+    }
+}
+
+impl Setting {
+    /// Sets it, on the runtime that this is called on.
+    pub(super) fn set(self, limiter: &Arc<Shared>) {
+        let bell = Bell { limiter: Arc::downgrade(limiter), runtime: self.runtime };
+        let waker = Waker::from(Arc::new(bell));
+        let at = Instant::now() + AFTER;
+        let mut timer = lock(&self.timer);
+        let sleep = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        sleep.as_mut().reset(at);
+        let rung = sleep.as_mut().poll(&mut Context::from_waker(&waker));
+        drop(timer);
+        if rung.is_ready() {
+            waker.wake();
+        }
+    }
+}
+
+/// What the timer rings.
+struct Bell {
+    limiter: Weak<Shared>,
+    runtime: Id,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        if let Some(limiter) = self.limiter.upgrade() {
+            limiter.rouse(self.runtime);
+        }
+    }
+}
+
+impl Shared {
+    /// The alarm of `runtime` went off: whoever leans on it is woken.
+    fn rouse(&self, runtime: Id) {
+        let mut wakes = Wakes::default();
+        let mut desk = lock(&self.desk);
+        desk.read_the_clock_next();
+        if let Some(alarm) = desk.alarms.off(runtime) {
+            desk.queue.for_each_mut(|waiter| {
+                if waiter.leans == Some(alarm) {
+                    waiter.leans = None;
+                    wakes.extend(waiter.waker.take());
+                }
+            });
+        }
+        drop(desk);
+        wakes.run();
+    }
+}
+
+/// A ticket's alarm.
+#[derive(Debug)]
+pub(super) enum TicketAlarm {
+    /// Not set yet: it has not been polled.
+    Unset,
+    /// It leans on the alarm of its runtime.
+    Shared,
+    /// Its own.
+    Own(Pin<Box<Sleep>>),
+    /// It has none: it ends with the limiter's next event.
+    Off,
+}
+
+impl TicketAlarm {
+    /// One that goes off at `at`; away from a runtime not yet.
+    pub(super) fn own(at: Option<Instant>) -> Self {
+        let on_runtime = tokio::runtime::Handle::try_current().is_ok();
+        match at.filter(|_| on_runtime) {
+            Some(at) => Self::Own(Box::pin(tokio::time::sleep_until(at))),
+            None => Self::Unset,
+        }
+    }
+
+    /// Has it gone off?
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Own(sleep) => sleep.as_mut().poll(cx),
+            Self::Unset | Self::Shared | Self::Off => Poll::Pending,
+        }
+    }
+}
+
+/// The runtime that this is called on.
+#[inline]
+pub(super) fn runtime() -> Option<Id> {
+    tokio::runtime::Handle::try_current().ok().map(|handle| handle.id())
+}
