@@ -39,6 +39,8 @@ pub(super) struct Core<W> {
     /// Accepted in all; and of these, seen to have left.
     accepted: u64,
     left: u64,
+    /// No more than this is pending: what was when the kernel was last asked, and what was accepted since.
+    most: u64,
     /// Written since the last flush.
     unflushed: bool,
     pace: Pace,
@@ -69,6 +71,7 @@ impl<W> Core<W> {
             room,
             accepted: 0,
             left: 0,
+            most: 0,
             unflushed: false,
             pace: Pace::new(progress),
             timer: None,
@@ -110,6 +113,14 @@ impl<W> Core<W> {
 
     pub(super) fn pending(&self) -> u64 {
         self.buffer.bytes().saturating_add(self.unsent())
+    }
+
+    /// Asks the kernel only if it may have enough to matter: not for every line.
+    fn has_room(&mut self) -> bool {
+        if self.most > self.room {
+            self.most = self.pending();
+        }
+        self.most <= self.room
     }
 
     pub(super) fn stalled_for(&self) -> Duration {
@@ -156,6 +167,7 @@ impl<W> Core<W> {
         self.counts.accepted.fetch_add(count, Relaxed);
         self.counts.buffered.fetch_add(count, Relaxed);
         self.accepted = self.accepted.saturating_add(count);
+        self.most = self.most.saturating_add(count);
         self.buffer.put(bytes);
     }
 
@@ -163,6 +175,7 @@ impl<W> Core<W> {
     pub(super) fn take_over(&mut self, own: &mut Buffer, charge: Option<Lease>) {
         self.charge(charge);
         self.accepted = self.accepted.saturating_add(own.bytes());
+        self.most = self.most.saturating_add(own.bytes());
         self.buffer.append(own);
     }
 
@@ -255,7 +268,7 @@ impl<W: AsyncWrite + Unpin> Core<W> {
 
     /// Is there room? Asks the kernel to say when, if there is none because of it.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.pending() <= self.room {
+        if self.has_room() {
             return Poll::Ready(Ok(()));
         }
         match (&self.kernel, &self.io) {
@@ -341,7 +354,7 @@ impl<W: AsyncWrite + Unpin> Core<W> {
         self.discharge();
         match pushed {
             Poll::Ready(Err(error)) => Err(self.fail(error)),
-            _ => Ok(self.pending() <= self.room),
+            _ => Ok(self.has_room()),
         }
     }
 }

@@ -122,8 +122,12 @@ impl<W> Kernel<W> {
         // If it fails there is no connection any more.
         let _ = match (self.stream)(io) {
             // Connecting to nowhere dissolves a connection, with a reset (tcp_disconnect in net/ipv4/tcp.c). A linger of zero
-            // would not do it: dropping a write half sends an orderly end before the descriptor is closed.
-            Stream::Tcp(tcp) => rustix::net::connect_unspec(tcp),
+            // alone would not do it: dropping a write half sends an orderly end before the descriptor is closed. It is for
+            // systems that do not dissolve connections so.
+            Stream::Tcp(tcp) => {
+                let _ = rustix::net::sockopt::set_socket_linger(tcp, Some(std::time::Duration::ZERO));
+                rustix::net::connect_unspec(tcp)
+            }
             Stream::Unix(unix) => rustix::net::shutdown(unix, rustix::net::Shutdown::Both),
         };
     }

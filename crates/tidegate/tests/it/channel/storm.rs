@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use tidegate::budget::Budget;
 use tidegate::channel::{Config, Receiver, Sender};
+use tokio::time::Instant;
 
 use super::{Bag, channel, exactly};
 
 const BYTES: u64 = 64;
+const ITEMS: usize = 16;
 const TASKS: u64 = 8;
 const ROUNDS: u64 = 125_000;
 
@@ -95,7 +97,7 @@ async fn consume(mut receiver: Receiver<Bag>, seed: u64) -> (Receiver<Bag>, u64)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_million_random_cancels_leave_exactly_the_credit() {
-    weather(exactly(BYTES).max_items(16)).await;
+    weather(exactly(BYTES).max_items(ITEMS)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -111,7 +113,7 @@ async fn and_exactly_the_budget() {
             tokio::task::yield_now().await;
         }
     });
-    weather(exactly(BYTES).max_items(16).budget(ours.clone())).await;
+    weather(exactly(BYTES).max_items(ITEMS).budget(ours.clone())).await;
     others.abort();
     assert_eq!((ours.used(), ours.waiting()), (0, 0));
 }
@@ -123,23 +125,21 @@ async fn weather(config: Config<Bag>) {
         .map(|task| tokio::spawn(churn(sender.clone(), Arc::clone(&sent), 0x5eed + task)))
         .collect();
     let consumer = tokio::spawn(consume(receiver, 0xbe1));
-    // Nobody sleeps for ever: something moves in every half minute, however busy the machine.
-    let mut before = u64::MAX;
+    // At every moment the sums are right; and nobody sleeps for ever: something moves in every half minute, however busy the
+    // machine.
+    let (mut before, mut moved) = (0, Instant::now());
     while producers.iter().any(|producer| !producer.is_finished()) {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let begin = tokio::time::Instant::now();
-        while sender.snapshot().tally.delivered == before && begin.elapsed() < Duration::from_secs(30) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            if producers.iter().all(tokio::task::JoinHandle::is_finished) {
-                break;
-            }
-        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
         let now = sender.snapshot();
-        assert!(
-            now.tally.delivered != before || producers.iter().all(tokio::task::JoinHandle::is_finished),
-            "somebody was forgotten: {now:?}"
-        );
-        before = now.tally.delivered;
+        assert_eq!(now.queued_bytes + now.reserved_bytes + now.leased_bytes + now.free, BYTES, "{now:?}");
+        assert!(now.items + now.reserved_items + now.leased_items <= ITEMS, "{now:?}");
+        assert_eq!(now.tally.accepted, now.tally.delivered + now.items as u64, "{now:?}");
+        let held: u64 = now.borrowers.iter().map(|borrower| borrower.bytes).sum();
+        assert_eq!(held + now.free, BYTES, "{now:?}");
+        if now.tally.delivered != before {
+            (before, moved) = (now.tally.delivered, Instant::now());
+        }
+        assert!(moved.elapsed() < Duration::from_secs(30), "somebody was forgotten: {now:?}");
     }
     for producer in producers {
         producer.await.unwrap();
