@@ -2,15 +2,18 @@
 //! (1 MiB each, without a bound over all connections), before the same origin, on the same threads, in turns.
 //!
 //! `cargo bench -p tidegate-gateway --bench uploads [-- ROUNDS [MEMORY]]`: 64 MB over each of eight HTTP/2 connections;
-//! prints MB/s of both and their ratio.
+//! prints MB/s of both and their ratio. Then 64 MB over one connection, alone and beside an upload that its origin does
+//! not read, in turns.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a program of its own: it may stop where it stands
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
+use h2::client::SendRequest;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -31,6 +34,9 @@ const CONNECTIONS: usize = 8;
 const PIECE: usize = 16 * 1024;
 
 async fn sink(request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
+    if request.uri().path() == "/stalled" {
+        std::future::pending::<()>().await;
+    }
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
     Ok(Response::new(Empty::new()))
@@ -78,18 +84,28 @@ async fn bare(origin: SocketAddr) -> SocketAddr {
 }
 
 async fn upload(address: SocketAddr) {
+    send(&connect(address).await, "/sink").await;
+}
+
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
     let tcp = TcpStream::connect(address).await.unwrap();
     tcp.set_nodelay(true).unwrap();
     let (sender, connection) = h2::client::handshake(tcp).await.unwrap();
     tokio::spawn(connection);
-    let mut sender = sender.ready().await.unwrap();
-    let request = Request::post("http://a.example/sink").body(()).unwrap();
+    sender
+}
+
+async fn send(sender: &SendRequest<Bytes>, path: &str) {
+    let mut sender = sender.clone().ready().await.unwrap();
+    let request = Request::post(format!("http://a.example{path}")).body(()).unwrap();
     let (answer, mut stream) = sender.send_request(request, false).unwrap();
     let piece = Bytes::from(vec![b'x'; PIECE]);
     let mut left = SIZE;
     while left > 0 {
         stream.reserve_capacity(left.min(PIECE));
-        let room = poll_fn(|cx| stream.poll_capacity(cx)).await.unwrap().unwrap();
+        // If there is none, the answer says why.
+        let Some(room) = poll_fn(|cx| stream.poll_capacity(cx)).await else { break };
+        let room = room.unwrap();
         let some = room.min(left).min(PIECE);
         left -= some;
         stream.send_data(piece.slice(..some), left == 0).unwrap();
@@ -108,6 +124,26 @@ async fn measure(address: SocketAddr) -> f64 {
         done.unwrap();
     }
     (SIZE * CONNECTIONS) as f64 / 1e6 / began.elapsed().as_secs_f64()
+}
+
+/// MB/s of one upload, with another on its connection that is not read if so wanted.
+async fn measure_one(address: SocketAddr, beside_stalled: bool) -> f64 {
+    let sender = connect(address).await;
+    let stalled = beside_stalled.then(|| {
+        let sender = sender.clone();
+        tokio::spawn(async move { send(&sender, "/stalled").await })
+    });
+    if beside_stalled {
+        // Until it has used up what it has.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let began = Instant::now();
+    send(&sender, "/sink").await;
+    let speed = SIZE as f64 / 1e6 / began.elapsed().as_secs_f64();
+    if let Some(stalled) = stalled {
+        stalled.abort();
+    }
+    speed
 }
 
 fn spread(mut values: Vec<f64>) -> String {
@@ -146,6 +182,12 @@ async fn run(rounds: usize, memory: &str) {
     }
     println!("MB/s, least / median / most: {} and {}", spread(ours), spread(theirs));
     println!("ratio, least / median / most: {}", spread(ratios));
+    let mut ratios = Vec::new();
+    for _ in 0..rounds {
+        let alone = measure_one(gate, false).await;
+        ratios.push(measure_one(gate, true).await / alone);
+    }
+    println!("beside an upload that is not read / alone, least / median / most: {}", spread(ratios));
 }
 
 fn main() {

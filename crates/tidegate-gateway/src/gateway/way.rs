@@ -55,8 +55,9 @@ pub(super) async fn go(
     client: Arc<Client>,
 ) -> Response<Answer> {
     let (head, body) = request.into_parts();
-    let audience = Audience::of(&head.method, &head.headers);
     let fields = Fields::of(&head.headers);
+    let told = fields.has(Fields::AUDIENCE | Fields::CONTENT_TYPE);
+    let audience = if told { Audience::of(&head.method, &head.headers) } else { Audience::Program };
     let class = if fields.has(Fields::CLASS) { criticality_of(&head.headers) } else { Criticality::Critical };
     let left = if fields.has(Fields::TIME) { time_left(&head.headers) } else { None };
     let patience = left.unwrap_or(gateway.settings.client_timeout);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Buf;
+use h2::FlowControl;
 use h2::server::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -68,8 +69,8 @@ impl Credit {
     }
 
     /// One more body.
-    pub(super) fn body(&self) -> Flowing {
-        self.flow.body()
+    pub(super) fn body(&self, stream: FlowControl) -> Flowing {
+        self.flow.body(stream)
     }
 
     /// What its bodies have consumed, and where it hears that memory is short.
@@ -149,6 +150,7 @@ impl Credit {
         if acks != self.acks {
             self.acks = acks;
             self.window.acknowledged(self.flow.bodies() > 0);
+            self.flow.lowered();
             self.settle();
         }
         self.say(connection)

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::body::{BoxError, ClientBody, Free, SMALL_READS};
 use crate::memory::{HEAD, head_cost};
-use crate::socket::Watch;
+use crate::socket::{UNWRITTEN, Watch};
 
 use super::connection::Stream;
 use super::screen::is_other_protocol;
@@ -163,7 +163,7 @@ impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> Body for Busy<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        ready!(self.watch.poll_owed(cx));
+        ready!(self.watch.poll_owed(UNWRITTEN, cx));
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             self.watch.owes(frame.data_ref().map_or(0, Bytes::len));

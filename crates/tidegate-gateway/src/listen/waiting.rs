@@ -51,13 +51,14 @@ impl Waiting {
     /// no place even there.
     pub(super) fn enter(
         &mut self,
-        request: Request<RecvStream>,
+        mut request: Request<RecvStream>,
         respond: SendResponse<Chunk>,
         credit: &mut Credit,
     ) -> Result<Option<(One, Place)>, Box<One>> {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         let head = head_cost(target, request.headers());
-        let flowing = (!request.body().is_end_stream()).then(|| credit.body());
+        let flowing =
+            (!request.body().is_end_stream()).then(|| credit.body(request.body_mut().flow_control().clone()));
         let mut one = One { request, respond, since: Instant::now(), head, charge: None, flowing };
         if self.line.is_empty() {
             if let Some(place) = one.place(credit) {

@@ -10,12 +10,10 @@
 //! | `costs` | what each thing takes at most, and how that is known |
 //! | `plan` | [`Plan`]: a number divided into what is fixed and what is charged; the proof of the worst case |
 //! | `pool` | [`Memory`]: the budget, who may take how much of it, and who holds how much |
-//! | `machine` | how much the container or the machine has |
 //! | `account` | what one connection holds |
 
 mod account;
 mod costs;
-pub(crate) mod machine;
 mod plan;
 mod pool;
 

@@ -184,7 +184,7 @@ async fn attempt(
         kept.line.half_close();
     }
     let sent = request.body_mut().watch();
-    request.body_mut().goes_over(&kept.line);
+    request.body_mut().goes_over(&kept.line, origin.settings.memory.as_ref());
     let answer = kept.sender.try_send_request(request);
     let answered = within(origin.settings.head_timeout, sent.as_ref(), answer).await;
     leave.detach();

@@ -6,9 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tidegate::budget::Lease;
 
 use crate::body::{Ahead, BoxError, ClientBody};
-use crate::socket::Watch;
+use crate::memory::{Memory, Tier};
+use crate::socket::{UNWRITTEN, Watch};
 
 use super::sent::Sent;
 
@@ -23,16 +25,31 @@ struct Parts {
     ahead: VecDeque<Bytes>,
     rest: ClientBody,
     sent: Option<Sent>,
-    /// The connection that it is written to, of which no more is asked than it takes.
-    line: Option<Watch>,
+    /// The connection that it is written to, which is handed no more than it takes.
+    over: Option<Over>,
 }
+
+/// A connection that a body is written to.
+#[derive(Debug)]
+struct Over {
+    line: Watch,
+    memory: Option<Memory>,
+    /// How much of the body it may hold unwritten.
+    most: usize,
+    /// So many bytes more until it may hold a lot, if there is memory.
+    until: usize,
+    lease: Option<Lease>,
+}
+
+/// What it may hold unwritten of a body that flows freely: as much as hyper would.
+const FREE: usize = 64 * 1024;
 
 impl RequestBody {
     /// `ahead`, which was read already, then `rest`.
     #[must_use]
     pub fn new(ahead: VecDeque<Bytes>, rest: ClientBody) -> Self {
         let empty = ahead.is_empty() && rest.is_end_stream();
-        Self((!empty).then(|| Box::new(Parts { ahead, rest, sent: None, line: None })))
+        Self((!empty).then(|| Box::new(Parts { ahead, rest, sent: None, over: None })))
     }
 
     /// A body without a byte.
@@ -51,9 +68,11 @@ impl RequestBody {
     }
 
     /// It is written to this connection, and waits while that holds too much of it.
-    pub(super) fn goes_over(&mut self, line: &Watch) {
+    pub(super) fn goes_over(&mut self, line: &Watch, memory: Option<&Memory>) {
         if let Some(parts) = &mut self.0 {
-            parts.line = Some(line.clone());
+            let most = if memory.is_some() { UNWRITTEN } else { FREE };
+            let (line, memory) = (line.clone(), memory.cloned());
+            parts.over = Some(Over { line, memory, most, until: FREE, lease: None });
         }
     }
 
@@ -75,6 +94,20 @@ impl Parts {
     }
 }
 
+impl Over {
+    fn owes(&mut self, bytes: usize) {
+        self.line.owes(bytes);
+        if self.most < FREE {
+            self.until = self.until.saturating_sub(bytes);
+            if self.until == 0 {
+                self.until = FREE;
+                self.lease = self.memory.as_ref().and_then(|memory| memory.lease(FREE as u64, Tier::Grow));
+                self.most = if self.lease.is_some() { FREE } else { UNWRITTEN };
+            }
+        }
+    }
+}
+
 impl Ahead for RequestBody {}
 
 impl Body for RequestBody {
@@ -86,15 +119,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(parts) = &mut self.0 else { return Poll::Ready(None) };
-        if let Some(line) = &parts.line {
-            ready!(line.poll_owed(cx));
+        if let Some(over) = &parts.over {
+            ready!(over.line.poll_owed(over.most, cx));
         }
         let polled = match parts.ahead.pop_front() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
             None => Pin::new(&mut parts.rest).poll_frame(cx),
         };
-        if let (Some(line), Poll::Ready(Some(Ok(frame)))) = (&parts.line, &polled) {
-            line.owes(frame.data_ref().map_or(0, Bytes::len));
+        if let (Some(over), Poll::Ready(Some(Ok(frame)))) = (&mut parts.over, &polled) {
+            over.owes(frame.data_ref().map_or(0, Bytes::len));
         }
         match (polled, &parts.sent) {
             (Poll::Ready(Some(Err(error))), Some(sent)) => Poll::Ready(Some(Err(sent.broke(error).into()))),

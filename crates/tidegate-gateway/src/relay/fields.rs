@@ -32,6 +32,8 @@ impl Fields {
     pub(crate) const CLASS: Self = Self(1 << 15);
     /// What a client says about the time it has.
     pub(crate) const TIME: Self = Self(1 << 16);
+    /// What tells a person's request from a program's.
+    pub(crate) const AUDIENCE: Self = Self(1 << 17);
 
     /// Those among `headers`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -51,6 +53,7 @@ impl Fields {
             4 if name == "host" => Self::HOST,
             5 if name == "proxy" => Self::PROXY,
             6 => match name {
+                "accept" => Self::AUDIENCE,
                 "cookie" => Self::COOKIE,
                 "expect" => Self::EXPECT,
                 "prefer" => Self::TIME,
@@ -74,7 +77,11 @@ impl Fields {
                 "grpc-timeout" => Self::TIME,
                 _ => Self::default(),
             },
-            14 if name == "content-length" => Self::CONTENT_LENGTH,
+            14 => match name {
+                "content-length" => Self::CONTENT_LENGTH,
+                "sec-fetch-mode" => Self::AUDIENCE,
+                _ => Self::default(),
+            },
             15 if name == "x-forwarded-for" => Self::X_FORWARDED_FOR,
             16 => match name {
                 "x-forwarded-host" => Self::X_FORWARDED_HOST,
@@ -132,6 +139,8 @@ mod tests {
             ("Grpc-Timeout", Fields::TIME),
             ("X-Request-Timeout", Fields::TIME),
             ("Prefer", Fields::TIME),
+            ("Accept", Fields::AUDIENCE),
+            ("Sec-Fetch-Mode", Fields::AUDIENCE),
         ];
         let none = HeaderValue::from_static("-");
         for (name, field) in all {
@@ -139,7 +148,8 @@ mod tests {
             let headers = HeaderMap::from_iter([(name, none.clone())]);
             assert_eq!(Fields::of(&headers), field);
         }
-        for name in ["accept", "user-agent", "x", "ho", "date", "server", "x-forwarded-fox", "content-typo"] {
+        for name in ["accepts", "user-agent", "x", "ho", "date", "server", "x-forwarded-fox", "content-typo"]
+        {
             let headers = HeaderMap::from_iter([(HeaderName::from_static(name), none.clone())]);
             assert_eq!(Fields::of(&headers), Fields::default(), "{name}");
         }

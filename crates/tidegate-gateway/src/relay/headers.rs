@@ -153,12 +153,26 @@ fn host_of(head: &request::Parts, fields: Fields) -> Result<Option<HeaderValue>,
     }
     let host = head.headers.get(HOST).filter(|host| !host.is_empty());
     let is_host = |host: &&HeaderValue| {
-        !host.as_bytes().contains(&b'@') && Authority::try_from(host.as_bytes()).is_ok()
+        let bytes = host.as_bytes();
+        is_plain(bytes) || (!bytes.contains(&b'@') && Authority::try_from(bytes).is_ok())
     };
     match host {
         Some(host) if !is_host(&host) => Err(Unfit("Host is not a host")),
         host => Ok(host.cloned()),
     }
+}
+
+/// Is it a name or an IPv4 address, perhaps with a port, as almost every host is? Other hosts take a closer look.
+fn is_plain(host: &[u8]) -> bool {
+    let name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let end = host.iter().position(|byte| !name(byte)).unwrap_or(host.len());
+    let (host, port) = host.split_at(end);
+    let port_fits = match port {
+        [] => true,
+        [b':', digits @ ..] => matches!(digits.len(), 1..=5) && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    !host.is_empty() && port_fits
 }
 
 fn wants_trailers(headers: &HeaderMap) -> bool {
@@ -172,14 +186,14 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 /// Returns whether fields that `Connection` names were removed too.
 fn strip_hop_by_hop(headers: &mut HeaderMap, fields: Fields) -> bool {
     let mut some = false;
-    if fields.has(Fields::CONNECTION) {
+    if fields.has(Fields::CONNECTION) && !says_keep_alive_only(headers) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .map(str::trim)
-            // What most of them say, and what goes anyway.
+            // It goes anyway.
             .filter(|name| !name.eq_ignore_ascii_case("keep-alive"))
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
             // Whoever names these wants the origin to see less than we do.
@@ -189,10 +203,20 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, fields: Fields) -> bool {
             some |= headers.remove(name).is_some();
         }
     }
-    if fields.has(Fields::CONNECTION | Fields::UPGRADE | Fields::ONE_HOP) {
+    if fields.has(Fields::CONNECTION) {
+        headers.remove(CONNECTION);
+    }
+    if fields.has(Fields::UPGRADE | Fields::ONE_HOP) {
         strip(headers, |name| HOP_BY_HOP.contains(name));
     }
     some
+}
+
+/// What most of those say that have a `Connection` at all.
+fn says_keep_alive_only(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all(CONNECTION).iter();
+    let first = said.next().map(HeaderValue::as_bytes);
+    first.is_some_and(|first| first.eq_ignore_ascii_case(b"keep-alive")) && said.next().is_none()
 }
 
 /// Removes the fields that are `unwanted`. Heads have few fields, and mostly none of these: one look over their names
@@ -245,11 +269,12 @@ fn add_via(headers: &mut HeaderMap, fields: Fields, came_as: Version) {
         Version::HTTP_10 => &VIA_10,
         _ => &VIA_11,
     };
-    match element.to_str() {
-        Ok(element) if fields.has(Fields::VIA) => append(headers, VIA, element),
-        _ => {
-            headers.insert(VIA, element.clone());
+    if fields.has(Fields::VIA) {
+        if let Ok(element) = element.to_str() {
+            append(headers, VIA, element);
         }
+    } else {
+        headers.insert(VIA, element.clone());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate::budget::Budget;
-use tidegate::pipeline::{Bottleneck, Pipeline, Plan, Stage};
+use tidegate::pipeline::{Bottleneck, Pipeline, Plan, Running, Stage};
 
 use super::flow::balances;
 use super::storm::{RESERVES, shape};
@@ -62,11 +62,25 @@ async fn a_budget_that_never_has_more_is_enough() {
     assert_eq!((budget.used(), budget.waiting()), (0, 0));
 }
 
+/// Those that run already may have taken what the next one needs to begin; it comes back when they are done.
+async fn begin(plan: impl Fn() -> Plan) -> Running {
+    loop {
+        match plan().run() {
+            Ok(running) => return running,
+            Err(error) => assert!(error.refusal().is_some_and(|full| full.ever), "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_on_one_budget_come_through_and_leave_nothing() {
     let budget = Budget::new("process", 4 * RESERVES + 1000);
-    let run = |_| shape(1500, 3, false).budget(&budget).bytes(RESERVES + 2000).run().unwrap();
-    let all: Vec<_> = (0..4).map(run).collect();
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        let running = begin(|| shape(1500, 3, false).budget(&budget).bytes(RESERVES + 2000)).await;
+        all.push(running);
+    }
     for running in &all {
         let finished = tokio::time::timeout(Duration::from_secs(60), running.finish()).await;
         balances(&finished.unwrap_or_else(|_| panic!("stuck: {:#?}", running.snapshot())).unwrap());
@@ -79,8 +93,8 @@ async fn many_on_one_budget_come_through_and_leave_nothing() {
 async fn aborts_at_random_moments_give_every_byte_back() {
     let budget = Budget::new("process", 2 * RESERVES + 700);
     for round in 0..150_u64 {
-        let other = shape(u64::MAX, 2, true).budget(&budget).run().unwrap();
-        let running = shape(u64::MAX, 3, true).budget(&budget).run().unwrap();
+        let other = begin(|| shape(u64::MAX, 2, true).budget(&budget).bytes(RESERVES + 500)).await;
+        let running = begin(|| shape(u64::MAX, 3, true).budget(&budget).bytes(RESERVES + 500)).await;
         tokio::time::sleep(Duration::from_micros(round * 11)).await;
         let (ended, others) = tokio::join!(running.abort(), other.drain(Duration::from_micros(round)));
         balances(&ended.snapshot);
