@@ -19,8 +19,15 @@ pub(crate) struct Account {
     peer: SocketAddr,
     since: Instant,
     kind: AtomicU8,
-    lease: Mutex<Lease>,
+    held: Mutex<Held>,
     bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Held {
+    lease: Lease,
+    /// So much of it is from what is kept for [`Tier::Rescue`], and goes back there first.
+    rescued: u64,
 }
 
 /// Bytes charged to a connection until this is dropped.
@@ -42,7 +49,7 @@ impl Account {
                 since: Instant::now(),
                 kind: AtomicU8::new(Kind::Opening as u8),
                 bytes: AtomicU64::new(floor.bytes()),
-                lease: Mutex::new(floor),
+                held: Mutex::new(Held { lease: floor, rescued: 0 }),
             })
         })
     }
@@ -66,8 +73,14 @@ impl Account {
         if matches!(tier, Tier::More | Tier::Grow) && !self.is_fair(bytes) {
             return false;
         }
-        let Some(lease) = self.memory.lease(bytes, tier) else { return false };
-        self.add(lease);
+        if let Some(lease) = self.memory.lease(bytes, tier) {
+            self.add(lease, 0);
+            return true;
+        }
+        let Some(kept) = (tier == Tier::Rescue).then(|| self.memory.rescue(bytes)).flatten() else {
+            return false;
+        };
+        self.add(kept, bytes);
         true
     }
 
@@ -75,7 +88,15 @@ impl Account {
     pub(crate) fn give(&self, bytes: u64) {
         if bytes > 0 {
             self.bytes.fetch_sub(bytes, Relaxed);
-            let part = self.lease().split(bytes);
+            let (mut part, rescued) = {
+                let mut held = self.held();
+                let rescued = held.rescued.min(bytes);
+                held.rescued -= rescued;
+                (held.lease.split(bytes), rescued)
+            };
+            if let Some(kept) = part.as_mut().filter(|_| rescued > 0).and_then(|part| part.split(rescued)) {
+                self.memory.rescued(kept);
+            }
             // After the lock, since whoever waits for it is woken here.
             drop(part);
         }
@@ -91,7 +112,7 @@ impl Account {
     pub(crate) async fn request(self: &Arc<Self>, more: u64, within: Duration) -> Option<Charge> {
         let bytes = self.memory.plan().request() + more;
         let lease = self.memory.wait(bytes, within).await?;
-        self.add(lease);
+        self.add(lease, 0);
         Some(Charge { account: Arc::clone(self), bytes })
     }
 
@@ -119,20 +140,24 @@ impl Account {
             || self.bytes.load(Relaxed).saturating_add(bytes) <= self.memory.fair_share()
     }
 
-    fn add(&self, lease: Lease) {
+    fn add(&self, lease: Lease, rescued: u64) {
         self.bytes.fetch_add(lease.bytes(), Relaxed);
+        let mut held = self.held();
+        held.rescued += rescued;
         // It comes from the same budget.
-        let _ = self.lease().merge(lease);
+        let _ = held.lease.merge(lease);
     }
 
     // Nothing that can panic is done under this lock.
-    fn lease(&self) -> MutexGuard<'_, Lease> {
-        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
+        let rescued = self.held().rescued;
+        self.give(rescued);
         self.memory.leave(self.key);
     }
 }
@@ -167,6 +192,28 @@ mod tests {
         assert_eq!(memory.facts().holders, 1, "a request keeps its connection's account");
         drop(request);
         assert_eq!((memory.facts().charged_bytes, memory.facts().holders), (fixed, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_for_rescue_is_there_when_all_else_is_taken_and_comes_back() {
+        let memory = Memory::new(Plan::new(64 << 20, false, false));
+        let fixed = memory.facts().charged_bytes;
+        let [one, two] = [open(&memory, 1).await, open(&memory, 2).await];
+        while one.take(1 << 18, Tier::First) {}
+        let kept = memory.plan().rescue();
+        let charged = memory.facts().charged_bytes;
+        assert!(
+            !two.take(kept, Tier::Floor) && two.take(kept, Tier::Rescue) && !one.take(1 << 18, Tier::Rescue)
+        );
+        assert_eq!(memory.facts().charged_bytes, charged, "it was charged before");
+        two.give(kept / 2);
+        assert!(!one.take(1 << 18, Tier::First), "it is not for others");
+        assert!(one.take(kept / 2, Tier::Rescue));
+        drop((one, two));
+        let three = open(&memory, 3).await;
+        assert_eq!(memory.facts().charged_bytes, fixed + memory.plan().floor());
+        assert!(memory.rescue(kept).is_some(), "all of it has come back");
+        drop(three);
     }
 
     #[tokio::test]

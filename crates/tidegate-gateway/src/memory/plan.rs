@@ -12,6 +12,9 @@ const LEAST: u64 = 32 * 1024 * 1024;
 const ORIGIN_WINDOW: (u64, u64) = (256 * 1024, 4 * 1024 * 1024);
 /// The most an HTTP/2 client may send ahead of who reads: 4 MiB, of which a stream has a quarter.
 const LARGEST_WINDOW: (u64, u64) = (LEAST_WINDOW as u64, 4 * 1024 * 1024);
+/// Kept for windows that others have used up: a 16th of the number, and at most 8 MiB. One such window of a hundred streams
+/// takes 2.4 MiB; one at a time is enough for all of them to come to their end.
+const RESCUE: (u64, u64) = (LEAST / 16, 8 * 1024 * 1024);
 /// Answer bytes that one HTTP/2 connection may hold unsent where there is plenty: eight frames.
 const LARGEST_ROOM: u64 = 128 * 1024;
 
@@ -39,7 +42,12 @@ impl Plan {
 
     /// What is taken before the first client comes.
     pub(crate) fn fixed(&self) -> u64 {
-        BASE + self.origin_connections() as u64 * KEPT + self.origin_windows()
+        BASE + self.rescue() + self.origin_connections() as u64 * KEPT + self.origin_windows()
+    }
+
+    /// What is kept for windows that others have used up, so that the uploads which somebody reads always go on.
+    pub(super) fn rescue(&self) -> u64 {
+        (self.bytes / 16).clamp(RESCUE.0, RESCUE.1)
     }
 
     /// What is charged as clients come.
@@ -116,7 +124,7 @@ impl Plan {
         let _ = write!(
             text,
             "#   {} MiB at worst = fixed {} + charged as clients come, at most {}\n\
-             #   fixed: program {} MiB, unused origin connections {} x {} KiB, windows to the origin {} KiB\n\
+             #   fixed: program {} MiB, kept for uploads that others starve {} KiB, unused origin connections {} x {} KiB, windows to the origin {} KiB\n\
              #   HTTP/2 connection, at least {} KiB: fixed {} + window {} (65535 bytes x 1.5) + unsent answers and kernel {} + waiting heads {} + one request {}{tls}\n\
              #   HTTP/2 connection, at most: window {} KiB x 1.5, unsent answers {} KiB; without streams, when memory is short: {} KiB\n\
              #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more\n\
@@ -126,6 +134,7 @@ impl Plan {
             mib(self.fixed()),
             mib(self.spendable()),
             mib(BASE),
+            kib(self.rescue()),
             self.origin_connections(),
             kib(KEPT),
             kib(self.origin_windows()),

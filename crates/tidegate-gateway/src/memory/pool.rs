@@ -32,7 +32,7 @@ pub(crate) enum Tier {
     Grow,
     /// A connection: 85 %.
     Floor,
-    /// A window that others have used up, for a body that somebody reads: 95 %.
+    /// A window that others have used up, for a body that somebody reads: 95 %, and what is kept for it.
     Rescue,
     /// The only request of its connection: everything.
     First,
@@ -78,6 +78,8 @@ struct Inner {
     plan: Plan,
     budget: Budget,
     _fixed: Option<Lease>,
+    /// Kept for [`Tier::Rescue`]; what was taken of it comes back to it.
+    rescue: Mutex<Option<Lease>>,
     open: AtomicU64,
     refused: AtomicU64,
     began: Instant,
@@ -123,11 +125,13 @@ impl Memory {
     #[must_use]
     pub fn new(plan: Plan) -> Self {
         let budget = Budget::root("gateway", plan.bytes).max_waiters(WAITERS).build();
-        let fixed = budget.try_lease(plan.fixed()).ok();
+        let mut fixed = budget.try_lease(plan.fixed()).ok();
+        let rescue = fixed.as_mut().and_then(|fixed| fixed.split(plan.rescue()));
         Self(Arc::new(Inner {
             plan,
             budget,
             _fixed: fixed,
+            rescue: Mutex::new(rescue),
             open: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             began: Instant::now(),
@@ -186,6 +190,21 @@ impl Memory {
             self.ask_back();
         }
         lease
+    }
+
+    /// So many bytes of those that are kept for windows that others have used up, if there are as many left.
+    pub(super) fn rescue(&self, bytes: u64) -> Option<Lease> {
+        let mut kept = self.0.rescue.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.as_mut()?.split(bytes)
+    }
+
+    /// What was taken of them comes back.
+    pub(super) fn rescued(&self, bytes: Lease) {
+        let mut kept = self.0.rescue.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = kept.as_mut() {
+            // They come from the same budget.
+            let _ = kept.merge(bytes);
+        }
     }
 
     /// Bytes without which a connection can do nothing. **When full**: waits its turn, for `within` at most. **When
