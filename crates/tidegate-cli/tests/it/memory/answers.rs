@@ -92,10 +92,9 @@ async fn slow_readers_fit_and_are_sent_away() {
     let mut each = 0;
     let watch = async {
         eventually("they are served", async || {
-            let (kernel, those) = (stand.in_kernel(), stand.metric("tidegate_connections").await as u64);
-            // Of few, the one that is about to be served has more than its part.
-            if those >= 100 {
-                each = each.max(kernel / those);
+            let (kernel, served) = stand.in_kernel();
+            if served >= 50 {
+                each = each.max(kernel / served);
             }
             crowd.report().answered + crowd.report().ended >= 200
         })
@@ -103,7 +102,7 @@ async fn slow_readers_fit_and_are_sent_away() {
     };
     let (peak, ()) = tokio::join!(stand.peak_over(SOON), watch);
     assert!(peak <= MOST, "{} MiB", mib(peak));
-    assert!(each <= 32 * 1024, "{each} bytes in the kernel for each");
+    assert!(each > 0 && each <= 32 * 1024, "{each} bytes in the kernel for each");
     // All of them, also those who found no place at first. They themselves do not see it before they have read what the
     // kernel holds for them, a byte every five seconds.
     stand.is_left().await;
