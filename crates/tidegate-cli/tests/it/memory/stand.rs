@@ -89,12 +89,12 @@ impl Stand {
         peak
     }
 
-    /// Bytes that the kernel holds unsent or unread for the gate's clients, and how many are being sent something. Those that
-    /// the gate has closed are the kernel's own.
-    pub(super) fn in_kernel(&self) -> (u64, u64) {
+    /// Bytes that the kernel holds unsent or unread for the gate's clients. Those that the gate has closed are the kernel's
+    /// own.
+    pub(super) fn in_kernel(&self) -> u64 {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
-        let (mut sum, mut served) = (0, 0);
+        let mut sum = 0;
         for line in table.lines().skip(1) {
             let words: Vec<_> = line.split_whitespace().collect();
             let port = hex(words[1].split_once(':').unwrap().1);
@@ -102,10 +102,9 @@ impl Stand {
             // Established.
             if words[3] == "01" && port == u64::from(self.address.port()) {
                 sum += hex(sending) + hex(receiving);
-                served += u64::from(hex(sending) > 0);
             }
         }
-        (sum, served)
+        sum
     }
 
     /// One request over HTTP/1 on a connection of its own; its answer, head and body.
