@@ -10,7 +10,7 @@
 //! | `settings` | [`ListenSettings`]: every bound, with its reason |
 //! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
 //! | `connection` | which protocol a connection speaks |
-//! | `http1` | HTTP/1: hyper, and a watch that sees the client go |
+//! | `http1`, `answering` | HTTP/1: hyper, and one request of a connection |
 //! | `screen`, `plain`, `screened` | HTTP/1: what looks at a head before hyper does |
 //! | `http2`, `stream2`, `send2`, `room` | HTTP/2: the h2 crate, one stream, how its answer is sent with credit, and how much may wait unsent |
 //! | `credit`, `window`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
@@ -19,6 +19,7 @@
 //! | `shutdown` | [`Shutdown`]: draining |
 
 mod alarm;
+mod answering;
 mod connection;
 mod credit;
 mod fault;
