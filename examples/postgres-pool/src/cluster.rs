@@ -23,15 +23,20 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 /// What a request asks: its client's number, when that was asked (microseconds of unix time), what it takes on average.
 pub(crate) const WORK: &str = "SELECT work($1, $2, $3)";
 
-/// It takes between half and one and a half times the mean, and leaves its mark with the time by the database's own clock.
+/// It takes between half and one and a half times the mean, and leaves its mark with the time by the database's own clock,
+/// also when it is stopped before its end.
 const SCHEMA: &str = "
-    CREATE UNLOGGED TABLE statements (client bigint, sent bigint, began timestamptz, ended timestamptz);
+    CREATE UNLOGGED TABLE statements
+        (client bigint, sent bigint, began timestamptz, ended timestamptz, stopped boolean);
     CREATE FUNCTION work(client bigint, sent bigint, mean float8) RETURNS bigint LANGUAGE plpgsql AS $$
     DECLARE began timestamptz := clock_timestamp();
     BEGIN
         PERFORM pg_sleep(mean * (0.5 + random()));
-        INSERT INTO statements VALUES (client, sent, began, clock_timestamp());
+        INSERT INTO statements VALUES (client, sent, began, clock_timestamp(), false);
         RETURN client;
+    EXCEPTION WHEN query_canceled THEN
+        INSERT INTO statements VALUES (client, sent, began, clock_timestamp(), true);
+        RETURN NULL;
     END $$;";
 
 /// A running server.
