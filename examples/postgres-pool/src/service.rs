@@ -20,7 +20,7 @@ use tidegate::{Demand, Outcome, QueueConfig};
 use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
-use crate::cluster::{WORK, config};
+use crate::cluster::{WORK, config, stop};
 use crate::crowd::{date, micros};
 use crate::listen::Presence;
 
@@ -93,9 +93,9 @@ pub(crate) fn gate(pool: Pool, settings: Settings) -> Result<Gate, tidegate::Con
 }
 
 /// The service behind the gate.
-pub(crate) fn behind_gate(gate: &Gate, settings: Settings) -> Router {
+pub(crate) fn behind_gate(gate: &Gate, settings: Settings, directory: &Path) -> Router {
     Router::new()
-        .route("/", get(admitted).with_state((gate.clone(), settings)))
+        .route("/", get(admitted).with_state((gate.clone(), settings, Arc::from(directory))))
         .route("/pool", get(occupants).with_state(gate.clone()))
         .route_service("/ready", ready_endpoint([("db", Arc::new(gate.clone()) as _)]))
 }
@@ -111,7 +111,7 @@ pub(crate) fn pool_with_care(pool: Pool, settings: Settings) -> Router {
 }
 
 async fn admitted(
-    State((gate, settings)): State<(Gate, Settings)>,
+    State((gate, settings, directory)): State<(Gate, Settings, Arc<Path>)>,
     Extension(presence): Extension<Presence>,
     headers: HeaderMap,
 ) -> Response {
@@ -122,7 +122,8 @@ async fn admitted(
     }
     let work = move |db: Pooled<Object>| async move {
         // The last moment at which nothing has been asked of the database.
-        let result = if presence.is_there() { Some(wanted(&db, client, settings).await) } else { None };
+        let result =
+            if presence.is_there() { Some(wanted(&db, client, settings, &directory).await) } else { None };
         Pooled::finish(db, if matches!(result, Some(Ok(_))) { Outcome::Success } else { Outcome::Ignore });
         result
     };
@@ -172,7 +173,12 @@ async fn occupants(State(gate): State<Gate>) -> String {
 }
 
 /// The statement while its client is there; if it leaves, the database is told to stop.
-async fn wanted(db: &Pooled<Object>, client: i64, settings: Settings) -> Result<i64, tokio_postgres::Error> {
+async fn wanted(
+    db: &Pooled<Object>,
+    client: i64,
+    settings: Settings,
+    directory: &Path,
+) -> Result<i64, tokio_postgres::Error> {
     let mut work = pin!(work(db, client, settings));
     tokio::select! {
         biased;
@@ -181,7 +187,7 @@ async fn wanted(db: &Pooled<Object>, client: i64, settings: Settings) -> Result<
     }
     // Its connection is busy until it has ended, so that is waited for. What does not stop it may have come before it.
     let result = loop {
-        let _ = db.cancel_token().cancel_query(NoTls).await;
+        let _ = stop(directory, &db.cancel_token()).await;
         if let Ok(result) = timeout(STOPS_WITHIN, &mut work).await {
             break result;
         }

@@ -34,7 +34,8 @@ async fn up(settings: Settings) -> Up {
     let gate = gate(open(cluster.directory(), settings).await.unwrap(), settings).unwrap();
     let listener = listen::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(listen::serve(listener, 64, behind_gate(&gate, settings)));
+    let serving =
+        tokio::spawn(listen::serve(listener, 64, behind_gate(&gate, settings, cluster.directory())));
     Up { cluster, gate, address, serving }
 }
 
@@ -120,6 +121,19 @@ async fn a_statement_whose_client_leaves_is_stopped_and_keeps_its_connection_unt
         db.query_one("SELECT 1 FROM pg_sleep(0.1)", &[]).await.map(|row| row.get::<_, i32>(0))
     };
     assert_eq!(gate.run(Demand::ONE, ask).await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stops_one_statement_meets_no_other() {
+    let up = up(SMALL).await;
+    // They leave while their statements run, or just when these end; the others use the same connections.
+    let leaving = Crowd { patience: Duration::from_millis(100), leaving: 1.0, ..up.crowd(200, 100.0) };
+    let (left, stayed) =
+        tokio::join!(tokio::spawn(leaving.come()), tokio::spawn(up.crowd(200, 100.0).come()));
+    let (left, stayed) = (left.unwrap(), stayed.unwrap());
+    assert_eq!((ended(&left, End::Failed), ended(&stayed, End::Failed)), (0, 0));
+    assert_eq!(ended(&stayed, End::Served) + ended(&stayed, End::Refused), stayed.len());
+    up.until(|stats| stats.in_flight == 0 && stats.waiting == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
