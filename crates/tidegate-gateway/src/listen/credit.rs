@@ -49,7 +49,7 @@ impl Credit {
         let memory = account.memory();
         let window = Window::new(Instant::now(), memory.plan().largest_window());
         let flow = Arc::<Flow>::default();
-        flow.take(|_| window.look_after());
+        flow.take(|_| window.look_after(1));
         Self {
             charged: window.cost(),
             window,
@@ -170,13 +170,16 @@ impl Credit {
     }
 
     fn consumed(&mut self) {
-        let window = &mut self.window;
-        let mut larger = None;
+        let (window, bodies) = (&mut self.window, self.flow.bodies());
+        let mut deserved = false;
         self.flow.take(|bytes| {
-            larger = window.consumed(bytes, Instant::now());
-            window.look_after()
+            deserved = window.consumed(bytes, bodies, Instant::now());
+            window.look_after(bodies)
         });
-        let Some(target) = larger else { return };
+        if !deserved {
+            return;
+        }
+        let target = self.window.larger(!self.account.memory().is_half_used());
         let more = self.window.cost_of(target).saturating_sub(self.charged);
         if self.account.take(more, Tier::Grow) {
             self.charged += more;

@@ -2,7 +2,7 @@
 //! does what it says.
 //!
 //! ```text
-//! FLOOR --- consumed quickly, memory granted ---> GROWN (twice as much each time)
+//! FLOOR --- used up quickly, memory granted ---> GROWN (twice as much each time, four times where there is plenty)
 //! GROWN --- memory is short ---> SHRINKING --- what was given is used up ---> FLOOR
 //! any   --- memory is short, and nobody uploads ---> QUENCHING --- acknowledged ---> QUENCHED
 //! QUENCHED --- an upload comes, memory granted ---> FLOOR (or SHRINKING)
@@ -20,9 +20,9 @@ use crate::memory::{LEAST_WINDOW, window_cost};
 
 /// The least window of a stream: a frame of the usual size.
 pub(super) const LEAST_STREAM: u32 = 16 * 1024;
-/// Half a window consumed within this asks for a larger one: so it is with round trips of up to half a second, and not
-/// with uploads slower than 128 KiB/s, which need none.
-const QUICK: Duration = Duration::from_millis(250);
+/// What clients may send ahead, used up within this, asks for more: so it is with round trips of up to half a second, and
+/// not with uploads slower than 32 KiB/s, which need none.
+const QUICK: Duration = Duration::from_millis(500);
 /// Settings must be acknowledged within this.
 const ACK_WITHIN: Duration = Duration::from_secs(10);
 
@@ -92,25 +92,31 @@ impl Window {
         window_cost(self.exposed.max(u64::from(target)))
     }
 
-    /// Bytes after which it is worth looking again.
-    pub(super) fn look_after(&self) -> u64 {
-        u64::from(self.target / 2)
+    /// Bytes after which it is worth looking again: what so many bodies can be sent in one round trip. One of them alone is
+    /// held up by its stream's window, long before the connection's.
+    pub(super) fn look_after(&self, bodies: usize) -> u64 {
+        let streams = u64::from(self.stream.max(1)).saturating_mul(bodies.max(1) as u64);
+        streams.min(u64::from(self.target))
     }
 
-    /// Bytes were consumed. A larger target, if it deserves one.
-    pub(super) fn consumed(&mut self, bytes: u64, now: Instant) -> Option<u32> {
+    /// Bytes were consumed by so many bodies. True if that deserves a [larger](Self::larger) window.
+    pub(super) fn consumed(&mut self, bytes: u64, bodies: usize, now: Instant) -> bool {
         self.exposed = self.exposed.saturating_sub(bytes).max(u64::from(self.target));
         if self.state == State::Shrinking && self.exposed == u64::from(self.target) {
             self.state = State::Floor;
         }
         self.consumed += bytes;
-        if self.consumed < self.look_after() {
-            return None;
+        if self.consumed < self.look_after(bodies) {
+            return false;
         }
         let quick = now.saturating_duration_since(self.since) <= QUICK;
         (self.consumed, self.since) = (0, now);
-        let may = matches!(self.state, State::Floor | State::Grown) && self.target < self.largest;
-        (quick && may).then(|| self.target.saturating_mul(2).min(self.largest))
+        quick && matches!(self.state, State::Floor | State::Grown) && self.target < self.largest
+    }
+
+    /// The next larger target. Each step takes a round trip: where there is `plenty`, a long line should be filled in few.
+    pub(super) fn larger(&self, plenty: bool) -> u32 {
+        self.target.saturating_mul(if plenty { 4 } else { 2 }).min(self.largest)
     }
 
     /// It is charged: a larger window. A stream has a quarter of it, so that one which is not read leaves the others
@@ -215,28 +221,54 @@ mod tests {
     fn grown(to: u32) -> (Window, Instant) {
         let (mut window, now) = window();
         while window.target() < to {
-            let next = window.consumed(window.look_after(), now).unwrap();
-            window.grow(next);
+            assert!(window.consumed(window.look_after(1), 1, now));
+            window.grow(window.larger(false));
+            window.say(now);
+            window.acknowledged(true);
         }
-        window.say(now);
-        window.acknowledged(true);
         (window, now)
     }
 
     #[test]
     fn a_window_grows_while_it_is_used_up_quickly() {
         let (mut window, now) = window();
-        assert_eq!(window.cost(), 98_303);
-        assert_eq!(window.consumed(32_766, now), None);
-        assert_eq!(window.consumed(1, now), Some(131_070));
+        assert_eq!((window.cost(), window.look_after(1)), (98_303, 16 * 1024));
+        assert!(!window.consumed(16_383, 1, now));
+        assert!(window.consumed(1, 1, now));
+        assert_eq!((window.larger(false), window.larger(true)), (131_070, 262_140));
         assert_eq!(window.cost_of(131_070), 196_605);
         window.grow(131_070);
         assert_eq!((window.state(), window.cost(), window.say(now)), (State::Grown, 196_605, Some(32_767)));
         // Slowly used up, it stays.
-        assert_eq!(window.consumed(65_535, now + QUICK + QUICK), None);
-        assert_eq!(window.consumed(65_535, now + QUICK * 3), Some(262_140));
+        assert!(!window.consumed(32_767, 1, now + QUICK + QUICK));
+        assert!(window.consumed(32_767, 1, now + QUICK * 3));
         let (mut window, now) = grown(LARGEST);
-        assert_eq!(window.consumed(u64::from(LARGEST), now), None, "there is an end");
+        assert!(!window.consumed(u64::from(LARGEST), 1, now), "there is an end");
+        assert_eq!(window.larger(true), LARGEST);
+    }
+
+    #[test]
+    fn one_body_on_a_long_line_comes_to_the_largest_window_in_few_round_trips() {
+        let (mut window, mut now) = window();
+        let (round_trip, mut turns) = (Duration::from_millis(400), 0);
+        while window.target() < LARGEST {
+            now += round_trip;
+            // All that its stream may be sent.
+            assert!(window.consumed(u64::from(window.stream), 1, now), "{window:?}");
+            window.grow(window.larger(true));
+            window.say(now);
+            window.acknowledged(true);
+            turns += 1;
+        }
+        assert_eq!((turns, window.stream), (4, LARGEST / 4));
+    }
+
+    #[test]
+    fn several_bodies_share_the_connections_window() {
+        let (mut window, now) = window();
+        assert!(!window.consumed(32 * 1024, 3, now), "three can be sent half as much again");
+        assert!(window.consumed(16 * 1024, 3, now));
+        assert_eq!(window.look_after(100), u64::from(LEAST_WINDOW));
     }
 
     #[test]
@@ -249,9 +281,9 @@ mod tests {
             (State::Shrinking, LEAST_WINDOW, before)
         );
         assert_eq!(window.say(now), Some(LEAST_STREAM));
-        assert_eq!(window.consumed(500_000, now), None, "it does not grow meanwhile");
+        assert!(!window.consumed(500_000, 1, now), "it does not grow meanwhile");
         assert!(window.cost() < before && window.cost() > 98_303);
-        window.consumed(2 << 20, now);
+        window.consumed(2 << 20, 1, now);
         assert_eq!((window.state(), window.cost()), (State::Floor, 98_303));
     }
 
