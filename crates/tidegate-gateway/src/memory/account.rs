@@ -53,6 +53,8 @@ struct Aside {
 pub(crate) struct Charge {
     account: Arc<Account>,
     bytes: u64,
+    /// Their own, which spares taking them out of the connection's again.
+    lease: Option<Lease>,
 }
 
 impl Account {
@@ -144,31 +146,53 @@ impl Account {
 
     /// Charges `bytes` until the charge is dropped, if they fit.
     pub(crate) fn charge(self: &Arc<Self>, bytes: u64, tier: Tier) -> Option<Charge> {
-        self.take(bytes, tier).then(|| Charge { account: Arc::clone(self), bytes })
+        self.take(bytes, tier).then(|| Charge { account: Arc::clone(self), bytes, lease: None })
+    }
+
+    /// Charges a connection's only request, if it fits now.
+    pub(crate) fn request_now(self: &Arc<Self>, more: u64) -> Option<Charge> {
+        let bytes = self.memory.plan().request() + more;
+        match self.memory.lease(bytes, Tier::First) {
+            Some(lease) => Some(self.charged(lease)),
+            None => self.of_newcomers(bytes).map(|lease| self.charged_of_newcomers(lease)),
+        }
     }
 
     /// Charges a connection's only request. **When full**: waits its turn, for `within` at most. Those of a party that is
     /// beyond its share come after the others, in no order. **When cancelled**: nothing is charged.
     pub(crate) async fn request(self: &Arc<Self>, more: u64, within: Duration) -> Option<Charge> {
-        let bytes = self.memory.plan().request() + more;
-        if !self.take(bytes, Tier::First) {
-            timeout(within, self.await_request(bytes, within)).await.ok()?;
+        match self.request_now(more) {
+            Some(charge) => Some(charge),
+            None => timeout(within, self.await_request(more, within)).await.ok(),
         }
-        Some(Charge { account: Arc::clone(self), bytes })
     }
 
-    async fn await_request(&self, bytes: u64, within: Duration) {
+    async fn await_request(self: &Arc<Self>, more: u64, within: Duration) -> Charge {
+        let bytes = self.memory.plan().request() + more;
         while !self.is_within_share(bytes) {
             sleep(AFTER_OTHERS).await;
-            if self.take(bytes, Tier::First) {
-                return;
+            if let Some(charge) = self.request_now(more) {
+                return charge;
             }
         }
         tokio::select! {
             biased;
-            Some(lease) = self.memory.wait(bytes, within) => self.add(lease, Aside::default()),
-            lease = self.await_newcomers(bytes) => self.add(lease, Aside { rescue: 0, newcomer: bytes }),
+            Some(lease) = self.memory.wait(bytes, within) => self.charged(lease),
+            lease = self.await_newcomers(bytes) => self.charged_of_newcomers(lease),
         }
+    }
+
+    fn charged(self: &Arc<Self>, lease: Lease) -> Charge {
+        let bytes = lease.bytes();
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.together.add(bytes, 0);
+        Charge { account: Arc::clone(self), bytes, lease: Some(lease) }
+    }
+
+    fn charged_of_newcomers(self: &Arc<Self>, lease: Lease) -> Charge {
+        let bytes = lease.bytes();
+        self.add(lease, Aside { rescue: 0, newcomer: bytes });
+        Charge { account: Arc::clone(self), bytes, lease: None }
     }
 
     /// Charges one more request of this connection, if it fits.
@@ -239,7 +263,14 @@ impl Drop for Account {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.give(self.bytes);
+        match self.lease.take() {
+            Some(lease) => {
+                self.account.bytes.fetch_sub(self.bytes, Relaxed);
+                self.account.together.give(self.bytes, 0);
+                drop(lease);
+            }
+            None => self.account.give(self.bytes),
+        }
     }
 }
 

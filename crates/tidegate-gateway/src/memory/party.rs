@@ -60,12 +60,16 @@ impl Held {
 
     pub(super) fn add(&self, bytes: u64, kept: u64) {
         self.bytes.fetch_add(bytes, Relaxed);
-        self.kept.fetch_add(kept, Relaxed);
+        if kept > 0 {
+            self.kept.fetch_add(kept, Relaxed);
+        }
     }
 
     pub(super) fn give(&self, bytes: u64, kept: u64) {
         self.bytes.fetch_sub(bytes, Relaxed);
-        self.kept.fetch_sub(kept, Relaxed);
+        if kept > 0 {
+            self.kept.fetch_sub(kept, Relaxed);
+        }
     }
 }
 
