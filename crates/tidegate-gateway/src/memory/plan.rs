@@ -200,7 +200,7 @@ mod tests {
         for (tls, origin_http2) in [(false, false), (true, true)] {
             let plan = Plan::new(0, tls, origin_http2);
             assert_eq!(plan.bytes, Plan::LEAST);
-            assert!(plan.tier(FLOOR_SHARE) / plan.floor() >= 30, "{plan:?}");
+            assert!(plan.tier(FLOOR_SHARE) / plan.floor() >= 25, "{plan:?}");
             assert!(plan.floor() > plan.asleep2() + plan.dreams2());
         }
     }

@@ -129,7 +129,7 @@ async fn who_comes_late_and_who_is_many_have_the_same() {
         eventually("they are answered", || done() >= before + 11).await;
     };
     come(0, 250);
-    eventually("it holds all", || stand.origin.now() > 100).await;
+    eventually("it holds all", || stand.origin.now() > 80).await;
     for party in 1..=POLITE {
         come(party, 20);
     }
