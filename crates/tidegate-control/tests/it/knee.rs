@@ -246,6 +246,19 @@ fn a_slow_dependency_is_not_overload() {
 }
 
 #[test]
+fn latencies_that_nobody_notices_are_no_reason_to_hold_callers_back() {
+    let mut knee = Knee::new();
+    let mut service = Service::new(2, MS / 10);
+    service.run(&mut knee, 5, u64::MAX);
+    let limit = service.run(&mut knee, 5, u64::MAX);
+    assert!((90.0..170.0).contains(&limit), "{limit}: 20 a millisecond for 5 ms are 100");
+    // Whose demand is satisfied below that meets no limit.
+    let mut knee = Knee::new();
+    service.run(&mut knee, 5, 64);
+    assert!(knee.limit() >= 64 && knee.explain().phase == "idle", "{:?}", knee.explain());
+}
+
+#[test]
 fn an_unused_limit_does_not_grow() {
     let mut knee = Knee::new();
     let mut service = Service::new(1000, 20 * MS);

@@ -9,7 +9,7 @@ use crate::sample::{Outcome, Sample, View};
 use super::event::{Completion, completion};
 use super::floor::Floor;
 use super::point::{Point, Tally};
-use super::service::Service;
+use super::service::{PROMPT, Service};
 use super::single::HEADROOM;
 
 const SECOND: u64 = 1_000_000_000;
@@ -234,7 +234,7 @@ impl Shared {
 
     fn inflation(&self) -> f64 {
         if self.floor_mean > 0.0 && self.service.mean() > 0.0 {
-            (self.service.mean() / self.floor_mean).ln()
+            (self.service.mean().max(PROMPT) / self.floor_mean.max(PROMPT)).ln()
         } else {
             0.0
         }
@@ -294,7 +294,7 @@ impl Shared {
         }
         self.relearn_floor(low);
         if self.floor_mean > 0.0 {
-            let ceiling = CEILING * high.throughput * self.floor_mean;
+            let ceiling = CEILING * high.throughput * self.floor_mean.max(PROMPT);
             self.estimate = self.estimate.min(ceiling.max(LOWERED * before));
         }
         self.estimate = self.bounds.clamp(self.estimate);

@@ -21,6 +21,8 @@ pub(super) struct Scenario {
     /// The origin's workers.
     pub(super) workers: Steps,
     pub(super) work: Work,
+    /// What each request that is there beside it adds to the work of one, as a share.
+    pub(super) contention: f64,
     /// Seconds on the way to the origin and back, ± 10 %.
     pub(super) delay: Steps,
     /// Arrivals as a multiple of the capacity at the begin.
@@ -34,6 +36,10 @@ pub(super) struct Scenario {
     pub(super) leave: (f64, f64),
     /// The origin's time that goes into work begun for clients that had left, as a share, shall not be more.
     pub(super) wasted: f64,
+    /// So many clients that send their next request when they have their answer, in place of `load`.
+    pub(super) closed: usize,
+    /// The share of requests that wait in the gate's queue shall not be more.
+    pub(super) queued: f64,
     /// What counts (seconds); the run ends with it.
     pub(super) window: (f64, f64),
 }
@@ -46,7 +52,7 @@ impl Scenario {
 
     /// Requests a second that come.
     pub(super) fn offered(&self, seconds: f64) -> f64 {
-        at(self.load, seconds) * self.capacity(0.0)
+        if self.closed > 0 { f64::INFINITY } else { at(self.load, seconds) * self.capacity(0.0) }
     }
 }
 
@@ -56,6 +62,7 @@ const STEP: Scenario = Scenario {
     slowest: f64::INFINITY,
     workers: &[(0.0, 10.0)],
     work: Work::Exponential(0.020),
+    contention: 0.0,
     delay: &[(0.0, 0.001)],
     load: &[(0.0, 0.5)],
     gates: 1,
@@ -63,6 +70,8 @@ const STEP: Scenario = Scenario {
     timeout: 1.0,
     leave: (0.0, 0.0),
     wasted: 1.0,
+    closed: 0,
+    queued: f64::INFINITY,
     window: (10.0, 40.0),
 };
 
@@ -72,6 +81,10 @@ const COLD: Scenario =
 
 /// The crowd is there before anything is known, as `scripts/bench overload` has it.
 const CROWD: Scenario = Scenario { slowest: 150.0, window: (0.0, 20.0), ..STEP };
+
+/// Two busy cores and a millisecond on the way: what 64 clients in a loop have there is answered in 4 ms.
+const FAST: Scenario =
+    Scenario { workers: &[(0.0, 2.0)], work: Work::Exponential(0.000_125), window: (4.0, 12.0), ..STEP };
 
 /// All of them.
 pub(super) fn all() -> Vec<Scenario> {
@@ -279,6 +292,22 @@ pub(super) fn all() -> Vec<Scenario> {
             skew: 0.020,
             window: (20.0, 40.0),
             ..STEP
+        },
+        Scenario { name: "fast origin, 64 clients in a loop", closed: 64, queued: 0.02, ..FAST },
+        Scenario {
+            name: "fast origin, 64 in a loop, hiccup",
+            workers: &[(0.0, 2.0), (2.0, 0.0), (2.3, 2.0)],
+            closed: 64,
+            queued: 0.10,
+            ..FAST
+        },
+        Scenario { name: "fast origin, 2x", load: &[(0.0, 2.0)], slowest: 30.0, ..FAST },
+        Scenario {
+            name: "fast origin that crowds itself out",
+            least: 0.85,
+            contention: 0.01,
+            closed: 64,
+            ..FAST
         },
     ]
 }
