@@ -41,7 +41,7 @@ fn event() -> impl Strategy<Value = Event> {
     let weight = prop_oneof![4 => 0..4u64, 1 => any::<u64>()];
     let sample = (view(), time(), time(), weight, outcome(), any::<bool>(), any::<u8>()).prop_map(
         |(at, elapsed, queued, weight, outcome, in_time, kind)| {
-            Event::Sample(Sample { at, elapsed, queued, weight, outcome, in_time, kind })
+            Event::Sample(Sample { at, elapsed, queued, weight, outcome, in_time, kind, reported: None })
         },
     );
     prop_oneof![6 => sample, 1 => view().prop_map(Event::Pressure), 3 => view().prop_map(Event::Tick)]
@@ -139,7 +139,16 @@ proptest! {
 }
 
 fn work(at: View, elapsed: u64) -> Sample {
-    Sample { at, elapsed, queued: 0, weight: 1, outcome: Outcome::Success, in_time: true, kind: 0 }
+    Sample {
+        at,
+        elapsed,
+        queued: 0,
+        weight: 1,
+        outcome: Outcome::Success,
+        in_time: true,
+        kind: 0,
+        reported: None,
+    }
 }
 
 /// A service that is always asked for more than it can do, without any chance in it.

@@ -179,15 +179,17 @@ impl Point {
         if width.is_nan() || width < NEAREST {
             return None;
         }
+        let value = self.elasticity_within(low, width);
+        (!value.is_nan()).then_some(Elasticity { value, width })
+    }
+
+    /// The same where the points are known to be `width` apart.
+    pub(super) fn elasticity_within(&self, low: &Self, width: f64) -> f64 {
         // More at once never makes more of it useful: if it looks so, the low phase paid for something earlier.
         let useful = (self.useful.max(LEAST_OK) / low.useful.max(LEAST_OK)).ln().min(0.0);
         let value = 1.0 + (useful - self.slower_than(low)) / width;
         let noticed = 1.0 + (useful - self.noticeably_slower_than(low)) / width;
-        let value = noticed.min(value.max(1.0 + LOSS * value));
-        if value.is_nan() {
-            return None;
-        }
-        Some(Elasticity { value: value.clamp(ELASTICITY.0, ELASTICITY.1), width })
+        noticed.min(value.max(1.0 + LOSS * value)).clamp(ELASTICITY.0, ELASTICITY.1)
     }
 }
 

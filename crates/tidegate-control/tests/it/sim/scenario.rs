@@ -1,5 +1,7 @@
 //! What is simulated.
 
+use std::ops::RangeInclusive;
+
 use super::chance::Work;
 
 /// A value that changes at moments (seconds).
@@ -30,6 +32,8 @@ pub(super) struct Scenario {
     pub(super) gates: usize,
     /// How far the gates' clocks are apart at most, ± seconds.
     pub(super) skew: f64,
+    /// The origin says how much it has in flight.
+    pub(super) reports: bool,
     /// The clients' patience, seconds.
     pub(super) timeout: f64,
     /// A share of the clients has less: so many leave after so many seconds, and their work is nobody's.
@@ -40,6 +44,8 @@ pub(super) struct Scenario {
     pub(super) closed: usize,
     /// The share of requests that wait in the gate's queue shall not be more.
     pub(super) queued: f64,
+    /// The share of time in which a gate may, or must, say that the others do not keep the beat.
+    pub(super) alone: RangeInclusive<f64>,
     /// What counts (seconds); the run ends with it.
     pub(super) window: (f64, f64),
 }
@@ -67,11 +73,13 @@ const STEP: Scenario = Scenario {
     load: &[(0.0, 0.5)],
     gates: 1,
     skew: 0.0,
+    reports: false,
     timeout: 1.0,
     leave: (0.0, 0.0),
     wasted: 1.0,
     closed: 0,
     queued: f64::INFINITY,
+    alone: 0.0..=0.05,
     window: (10.0, 40.0),
 };
 
@@ -275,11 +283,36 @@ pub(super) fn all() -> Vec<Scenario> {
             // Not what the docs ask for: nothing may break all the same.
             name: "16 gates, no clock",
             slowest: 600.0,
+            alone: 0.25..=1.0,
             workers: &[(0.0, 64.0)],
             work: Work::Lognormal(0.010),
             load: &[(0.0, 0.5), (10.0, 2.0)],
             gates: 16,
             skew: 1.0,
+            window: (20.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            name: "16 gates, no clock, reports",
+            slowest: 150.0,
+            alone: 0.9..=1.0,
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            gates: 16,
+            skew: 1.0,
+            reports: true,
+            window: (20.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            name: "16 gates, reports",
+            alone: 0.0..=0.2,
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            gates: 16,
+            reports: true,
             window: (20.0, 40.0),
             ..STEP
         },

@@ -50,6 +50,8 @@ pub(super) struct Seen {
     pub(super) limit: f64,
     /// The share of the origin's time for work that was begun when its client had left.
     pub(super) wasted: f64,
+    /// The share of time in which a gate says that the others do not keep the beat.
+    pub(super) alone: f64,
     /// The share of admitted requests that waited in the queue.
     pub(super) queued: f64,
 }
@@ -122,7 +124,7 @@ impl World<'_> {
     fn run(mut self, trace: bool) -> Seen {
         let scenario = self.scenario;
         let end = (scenario.window.1 * SECOND) as u64;
-        let (mut ideal, mut limits, mut held, mut ticks) = (0.0, 0.0, 0.0, 0.0);
+        let (mut ideal, mut limits, mut held, mut alone, mut ticks) = (0.0, 0.0, 0.0, 0.0, 0.0);
         let mut told = 0;
         for _ in 0..scenario.closed.max(1) {
             self.later(0.0, Event::Arrive);
@@ -148,6 +150,7 @@ impl World<'_> {
                         ideal += capacity.min(scenario.offered(self.seconds())) * TICK as f64 / SECOND;
                         limits += self.gates.iter().map(Gate::limit).sum::<u64>() as f64;
                         held += self.gates.iter().map(Gate::in_flight).sum::<u64>() as f64;
+                        alone += self.gates.iter().filter(|gate| gate.is_alone()).count() as f64;
                         ticks += 1.0;
                     }
                     if trace && self.now / 100_000_000 > told {
@@ -177,6 +180,7 @@ impl World<'_> {
             in_flight: held / ticks,
             limit: limits / ticks,
             wasted: self.wasted / self.worked,
+            alone: alone / ticks / scenario.gates as f64,
             queued: self.waited as f64 / (self.came - self.refused) as f64,
             coverage: self.gates.iter().map(Gate::coverage).sum::<f64>() / self.gates.len() as f64,
         }
@@ -246,6 +250,8 @@ impl World<'_> {
     }
 
     fn served(&mut self, id: usize) {
+        // What the origin has when it answers, this one included.
+        let reported = self.scenario.reports.then(|| (self.busy + self.inner.len()) as u64);
         self.busy -= 1;
         self.employ();
         let Request { gate, arrived, started, gone, kind, .. } = self.requests[id];
@@ -260,6 +266,6 @@ impl World<'_> {
             let pause = self.chance.exponential(PAUSE);
             self.later(pause, Event::Arrive);
         }
-        self.visit(gate, |(gate, _)| gate.complete(started, started - arrived, kind, in_time));
+        self.visit(gate, |(gate, _)| gate.complete(started, started - arrived, (kind, in_time), reported));
     }
 }
