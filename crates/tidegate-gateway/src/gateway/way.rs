@@ -22,6 +22,7 @@ use crate::observe::Stage;
 use crate::origin::{OriginErrorKind, ReplyBody, RequestBody};
 use crate::refuse::{Audience, is_grpc, no_memory, no_place_for_a_stream, problem_of};
 use crate::relay::fields::Fields;
+use crate::relay::load::take_report;
 use crate::relay::{headers, tunnel};
 
 use super::Gateway;
@@ -145,6 +146,9 @@ async fn pass(
     let upgraded = reply.head.status == StatusCode::SWITCHING_PROTOCOLS;
     let mut stream = None;
     let fields = Fields::of(&reply.head.headers);
+    if fields.has(Fields::LOAD) {
+        gateway.hear(take_report(&mut reply.head.headers), permit.as_mut());
+    }
     let typed = fields.has(Fields::CONTENT_TYPE);
     let endless = (typed && is_endless(&reply.head.headers)) || (grpc && reply.body.still_sending());
     if upgraded || endless {

@@ -36,7 +36,8 @@ impl Told {
     /// Their mean, if it can be that of all the origin has.
     fn mean(self, point: &Point) -> Option<f64> {
         let mean = self.sum / self.count.max(1.0);
-        (self.count >= MOSTLY * point.count && mean >= WHOLE * point.concurrency).then_some(mean)
+        let whole = mean >= WHOLE * point.concurrency.max(1.0);
+        (self.count >= MOSTLY * point.count && whole).then_some(mean)
     }
 }
 
