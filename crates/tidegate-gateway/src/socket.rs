@@ -189,6 +189,12 @@ impl Watch {
         }
     }
 
+    /// Would [`gone`](Self::gone) be done? Once that has been polled, this is cheaper to ask.
+    pub(crate) fn is_gone(&self) -> bool {
+        // Nothing is attempted but when the read side is closed.
+        on_end!(self.end, socket => socket.try_io(Interest::PRIORITY, || Ok(()))).is_ok()
+    }
+
     /// Nothing is read from now on, until [`read_at_once`](Self::read_at_once): bytes wait in the kernel, which stops
     /// the peer.
     pub(crate) fn hold(&self) {

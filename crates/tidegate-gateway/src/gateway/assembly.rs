@@ -240,7 +240,7 @@ impl Serve for Gateway {
         self: Arc<Self>,
         request: Request<ClientBody>,
         client: Arc<Client>,
-    ) -> impl Future<Output = Response<Answer>> + Send + 'static {
+    ) -> impl Future<Output = Response<Answer>> + Send + Unpin + 'static {
         way::go(self, request, client)
     }
 

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -34,16 +34,20 @@ pub(super) struct Desk {
     /// Why the last request of this connection is refused.
     pub(super) fault: OnceLock<Fault>,
     /// What the request takes, until its answer is written.
-    pub(super) charge: Mutex<Option<Charge>>,
+    charge: Mutex<Option<Charge>>,
 }
 
 impl Desk {
     /// Everything that was to be written is.
     fn written(&self) {
         if !self.busy.load(Ordering::Relaxed) {
-            let charge = self.charge.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let charge = self.charge().take();
             drop(charge);
         }
+    }
+
+    pub(super) fn charge(&self) -> MutexGuard<'_, Option<Charge>> {
+        self.charge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,6 +75,8 @@ pub(super) struct Screened<S> {
     since: Option<Instant>,
     fresh: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The timer will wake the connection's task, which is always the same until it becomes a tunnel.
+    set: bool,
 }
 
 impl<S> Screened<S> {
@@ -95,6 +101,7 @@ impl<S> Screened<S> {
             since: None,
             fresh: true,
             timer: None,
+            set: false,
         }
     }
 
@@ -179,18 +186,30 @@ impl<S> Screened<S> {
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let heading = !self.held.is_empty();
         let wait = if heading || self.fresh { self.head_timeout } else { self.idle_timeout };
-        // A tunnel may be silent as long as it likes: it is counted among the streams.
-        let patient = self.desk.busy.load(Ordering::Relaxed) || self.desk.tunnel.load(Ordering::Relaxed);
-        if patient && !heading {
+        if self.desk.tunnel.load(Ordering::Relaxed) {
+            // It may be silent as long as it likes: it is counted among the streams.
+            return Poll::Pending;
+        }
+        // A timer that fires too early costs one look; polling one that is set would cost as much each time.
+        let timer = self.timer.as_ref().filter(|timer| self.set && !timer.is_elapsed());
+        if self.desk.busy.load(Ordering::Relaxed) && !heading {
             self.since = None;
+            if timer.is_some() {
+                return Poll::Pending;
+            }
             // hyper does not read again when the answer ends, so this looks after it.
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + wait)));
             while timer.as_mut().poll(cx).is_ready() {
                 timer.as_mut().reset(Instant::now() + wait);
             }
+            self.set = true;
             return Poll::Pending;
         }
         let due = *self.since.get_or_insert_with(Instant::now) + wait;
+        if timer.is_some_and(|timer| timer.deadline() <= due) {
+            return Poll::Pending;
+        }
+        self.set = true;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);

@@ -36,6 +36,8 @@ struct Held {
 pub(crate) struct Charge {
     account: Arc<Account>,
     bytes: u64,
+    /// Their own, which spares taking them out of the connection's again.
+    lease: Option<Lease>,
 }
 
 impl Account {
@@ -104,16 +106,26 @@ impl Account {
 
     /// Charges `bytes` until the charge is dropped, if they fit.
     pub(crate) fn charge(self: &Arc<Self>, bytes: u64, tier: Tier) -> Option<Charge> {
-        self.take(bytes, tier).then(|| Charge { account: Arc::clone(self), bytes })
+        self.take(bytes, tier).then(|| Charge { account: Arc::clone(self), bytes, lease: None })
+    }
+
+    /// Charges a connection's only request, if it fits now.
+    pub(crate) fn request_now(self: &Arc<Self>, more: u64) -> Option<Charge> {
+        let lease = self.memory.lease(self.memory.plan().request() + more, Tier::First)?;
+        Some(self.charged(lease))
     }
 
     /// Charges a connection's only request. **When full**: waits its turn, for `within` at most. **When cancelled**:
     /// nothing is charged.
     pub(crate) async fn request(self: &Arc<Self>, more: u64, within: Duration) -> Option<Charge> {
-        let bytes = self.memory.plan().request() + more;
-        let lease = self.memory.wait(bytes, within).await?;
-        self.add(lease, 0);
-        Some(Charge { account: Arc::clone(self), bytes })
+        let lease = self.memory.wait(self.memory.plan().request() + more, within).await?;
+        Some(self.charged(lease))
+    }
+
+    fn charged(self: &Arc<Self>, lease: Lease) -> Charge {
+        let bytes = lease.bytes();
+        self.bytes.fetch_add(bytes, Relaxed);
+        Charge { account: Arc::clone(self), bytes, lease: Some(lease) }
     }
 
     /// Charges one more request of this connection, if it fits.
@@ -164,7 +176,13 @@ impl Drop for Account {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.give(self.bytes);
+        match self.lease.take() {
+            Some(lease) => {
+                self.account.bytes.fetch_sub(self.bytes, Relaxed);
+                drop(lease);
+            }
+            None => self.account.give(self.bytes),
+        }
     }
 }
 

@@ -242,8 +242,11 @@ impl Memory {
     }
 
     fn fits(&self, bytes: u64, tier: Tier) -> bool {
+        if tier == Tier::First {
+            return true;
+        }
         let most = self.0.plan.fixed() + self.0.plan.tier(tier.percent());
-        tier == Tier::First || self.0.budget.used().saturating_add(bytes) <= most
+        self.0.budget.used().saturating_add(bytes) <= most
     }
 
     /// Asks those who could give something back to do so; not again and again.

@@ -7,13 +7,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tidegate::Reason;
 
-/// Upper edges of the histograms, in seconds: 1 ms to 60 s, about 2.5 to a decade.
-const EDGES: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+use super::spread::Spread;
 
 /// Where a request was when its client left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +67,8 @@ pub struct Metrics {
     left: [Counter; 4],
     bypassed: Counter,
     upgrades: Counter,
-    waited: Histogram,
-    origin: Histogram,
+    waited: Spread,
+    origin: Spread,
     lingering: Gauge,
     log_lines_lost: Counter,
     load_reports: [Counter; 2],
@@ -84,7 +81,7 @@ impl Metrics {
         let (requests, bypassed, upgrades) = (Counter::default(), Counter::default(), Counter::default());
         let lost: Counter = Counter::default();
         let lingering: Gauge = Gauge::default();
-        let (waited, origin) = (Histogram::new(EDGES), Histogram::new(EDGES));
+        let (waited, origin) = (Spread::default(), Spread::default());
         let responses = Family::<StatusLabel, Counter>::default();
         let refused = Family::<ReasonLabel, Counter>::default();
         let left = Family::<StageLabel, Counter>::default();
@@ -159,11 +156,11 @@ impl Metrics {
     }
 
     pub(crate) fn waited(&self, time: Duration) {
-        self.waited.observe(time.as_secs_f64());
+        self.waited.observe(time);
     }
 
     pub(crate) fn origin(&self, time: Duration) {
-        self.origin.observe(time.as_secs_f64());
+        self.origin.observe(time);
     }
 
     pub(crate) fn lingering(&self, by: i64) {
