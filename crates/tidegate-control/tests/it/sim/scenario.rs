@@ -92,7 +92,7 @@ const CROWD: Scenario = Scenario { slowest: 150.0, window: (0.0, 20.0), ..STEP }
 
 /// Two busy cores and a millisecond on the way: what 64 clients in a loop have there is answered in 4 ms.
 const FAST: Scenario =
-    Scenario { workers: &[(0.0, 2.0)], work: Work::Exponential(0.000_125), window: (4.0, 12.0), ..STEP };
+    Scenario { workers: &[(0.0, 2.0)], work: Work::Exponential(0.000_125), window: (3.0, 7.0), ..STEP };
 
 /// All of them.
 pub(super) fn all() -> Vec<Scenario> {
