@@ -17,6 +17,7 @@ mod origin_faults;
 mod reasons;
 mod refusals;
 mod relay;
+mod revoke;
 mod script;
 mod slow;
 mod stand;
