@@ -49,6 +49,8 @@ enum AttackArgument {
     Bomb,
     /// ask over HTTP/1.1 and read a byte every 5 s
     Slow,
+    /// the same over HTTP/2, with all the credit there is
+    SlowHttp2,
     /// never acknowledge the server's settings
     Unacknowledged,
 }
@@ -61,6 +63,7 @@ impl From<AttackArgument> for Attack {
             AttackArgument::Hold => Self::Hold,
             AttackArgument::Bomb => Self::Bomb,
             AttackArgument::Slow => Self::Slow,
+            AttackArgument::SlowHttp2 => Self::SlowHttp2,
             AttackArgument::Unacknowledged => Self::Unacknowledged,
         }
     }

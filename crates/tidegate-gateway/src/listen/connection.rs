@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::memory::{Account, Kind};
 use crate::socket::Socket;
+use crate::unsent::Unsent;
 
 use super::listener::Accepted;
 use super::{Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
@@ -49,8 +50,8 @@ pub(super) async fn serve<S: Serve>(
         settings.memory.as_ref().zip(floor).map(|(memory, floor)| Account::open(memory, floor, peer));
     // Small answers must not wait for an acknowledgement; an error means the connection is gone.
     let _ = tcp.set_nodelay(true);
-    let _ = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(settings.unsent_bytes);
-    let socket = Socket::paced(tcp, settings.pace);
+    let unsent = Unsent::new(&tcp, settings.unsent_bytes);
+    let socket = Socket::paced(tcp, unsent, settings.pace);
     let watch = socket.watch();
     let opening = open(socket, &settings);
     let opened = tokio::select! {

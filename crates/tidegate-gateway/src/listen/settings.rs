@@ -28,8 +28,8 @@ pub struct ListenSettings {
     pub streams: u32,
     /// How slowly a client may send and read.
     pub pace: PaceSettings,
-    /// Bytes that may wait unsent in the kernel for one connection (`TCP_NOTSENT_LOWAT`): 16 KiB, so that a slow
-    /// reader is felt here and not in a buffer of megabytes.
+    /// Half of so many bytes may wait unsent in the kernel for one connection before it takes more (`TCP_NOTSENT_LOWAT`), and
+    /// seven quarters of them at worst: 16 KiB, so that a slow reader is felt here and not in a buffer of megabytes.
     pub unsent_bytes: u32,
     /// Whose bytes connections and requests are charged to; without it nothing is charged.
     pub memory: Option<Memory>,

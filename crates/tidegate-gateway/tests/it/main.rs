@@ -16,6 +16,7 @@ mod origin_faults;
 mod reasons;
 mod refusals;
 mod relay;
+mod revoke;
 mod script;
 mod slow;
 mod stand;

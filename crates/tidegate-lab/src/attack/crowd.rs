@@ -25,6 +25,8 @@ pub enum Attack {
     Bomb,
     /// Ask over HTTP/1.1 and read a byte every 5 s.
     Slow,
+    /// The same over HTTP/2, with all the credit there is.
+    SlowHttp2,
     /// Never acknowledge the server's settings, and ask nothing.
     Unacknowledged,
 }

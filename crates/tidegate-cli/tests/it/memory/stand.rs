@@ -89,22 +89,22 @@ impl Stand {
         peak
     }
 
-    /// Bytes that the kernel holds unsent or unread for the gate's clients. Those that the gate has closed are the kernel's
-    /// own.
-    pub(super) fn in_kernel(&self) -> u64 {
+    /// Bytes that the kernel holds for each of the gate's clients that has not taken everything. Those of connections that the
+    /// gate has closed are the kernel's own.
+    pub(super) fn unread(&self) -> Vec<u64> {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
-        let mut sum = 0;
+        let mut bytes = Vec::new();
         for line in table.lines().skip(1) {
             let words: Vec<_> = line.split_whitespace().collect();
             let port = hex(words[1].split_once(':').unwrap().1);
             let (sending, receiving) = words[4].split_once(':').unwrap();
             // Established.
-            if words[3] == "01" && port == u64::from(self.address.port()) {
-                sum += hex(sending) + hex(receiving);
+            if words[3] == "01" && port == u64::from(self.address.port()) && hex(sending) > 0 {
+                bytes.push(hex(sending) + hex(receiving));
             }
         }
-        sum
+        bytes
     }
 
     /// One request over HTTP/1 on a connection of its own; its answer, head and body.
