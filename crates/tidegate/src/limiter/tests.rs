@@ -311,6 +311,6 @@ fn those_that_wait_are_refused_and_nobody_else() {
     assert_eq!((limiter.stats().waiting, limiter.stats().in_flight), (0, 1));
     let newcomer = waits(ticket(&limiter, Demand::ONE));
     drop(held);
-    claim(newcomer);
+    drop(claim(newcomer));
     assert!(limiter.try_acquire(1).is_ok(), "the line has ended");
 }
