@@ -25,6 +25,7 @@ use crate::observe::Stage;
 use crate::origin::{OriginError, OriginErrorKind, Reply, RequestBody};
 use crate::refuse::{Audience, is_grpc, no_memory, no_place_for_a_stream, problem_of};
 use crate::relay::fields::Fields;
+use crate::relay::load::take_report;
 use crate::relay::{headers, tunnel};
 
 use super::Gateway;
@@ -225,6 +226,9 @@ impl Way {
     /// What the client gets of the origin's answer.
     fn relay(&mut self, mut reply: Reply, mut permit: Option<Permit>, mut known: Known) -> Response<Answer> {
         let (status, fields) = (reply.head.status, Fields::of(&reply.head.headers));
+        if fields.has(Fields::LOAD) {
+            self.gateway.hear(take_report(&mut reply.head.headers), permit.as_mut());
+        }
         let grpc = known.grpc;
         let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
         let endless = (fields.has(Fields::CONTENT_TYPE) && is_endless(&reply.head.headers))
