@@ -63,6 +63,7 @@ impl Running {
         effective.origin_settings.memory = Some(memory.clone());
         effective.listen_settings.memory = Some(memory.clone());
         effective.listen_settings.memory_wait = effective.gateway.max_wait;
+        effective.listen_settings.proxies = effective.gateway.trusted_proxies.clone();
         effective.gateway.memory = Some(memory);
         let origin = Origin::new(effective.origin, effective.origin_settings)?;
         let clients = Listener::bind(effective.listen, effective.listen_settings)?;

@@ -34,7 +34,7 @@ const SWEEP: u64 = 100;
 /// … and the answers that may lie unread every 250 ms.
 const LOOK: u64 = 25;
 
-/// The connections that hold most bytes, of which the status tells so many.
+/// The connections, and the addresses, that hold most bytes, of which the status tells so many.
 const HOLDERS: usize = 10;
 
 /// Stands before one origin.
@@ -203,11 +203,11 @@ impl Gateway {
             connections: connections.in_flight,
             connections_limit: connections.limit,
             streams: self.streams.stats().in_flight,
-            memory: self
-                .settings
-                .memory
-                .as_ref()
-                .map(|memory| MemoryStatus { facts: memory.facts(), top: memory.holders(HOLDERS) }),
+            memory: self.settings.memory.as_ref().map(|memory| MemoryStatus {
+                facts: memory.facts(),
+                top: memory.holders(HOLDERS),
+                addresses: memory.parties(HOLDERS),
+            }),
         }
     }
 

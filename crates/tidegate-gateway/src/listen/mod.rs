@@ -7,6 +7,8 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `listener` | [`Listener`]: accepts, as far as connection permits go |
+//! | `parked` | a connection that is accepted and waits, unread, for memory |
+//! | `peers` | `TrustedPeers`: whose forwarding fields are believed, and who stands for many clients |
 //! | `settings` | [`ListenSettings`]: every bound, with its reason |
 //! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
 //! | `connection` | which protocol a connection speaks |
@@ -27,6 +29,8 @@ mod frames;
 mod http1;
 mod http2;
 mod listener;
+mod parked;
+pub(crate) mod peers;
 mod plain;
 pub(crate) mod room;
 mod screen;

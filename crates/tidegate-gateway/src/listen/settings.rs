@@ -9,6 +9,8 @@ use rustls::ServerConfig;
 use crate::body::PaceSettings;
 use crate::memory::Memory;
 
+use super::peers::TrustedPeers;
+
 /// The bounds of a listener. Nothing in it is unlimited.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -33,6 +35,8 @@ pub struct ListenSettings {
     pub unsent_bytes: u32,
     /// Whose bytes connections and requests are charged to; without it nothing is charged.
     pub memory: Option<Memory>,
+    /// Proxies, each of which stands for many clients: when memory is short, they have no share of their own. Nobody.
+    pub proxies: TrustedPeers,
     /// How long a request may wait for memory: 5 s, as in the queue.
     pub memory_wait: Duration,
     /// With it, the listener speaks TLS and offers HTTP/2 and HTTP/1.1 by ALPN.
@@ -51,6 +55,7 @@ impl Default for ListenSettings {
             pace: PaceSettings::default(),
             unsent_bytes: 16 * 1024,
             memory: None,
+            proxies: TrustedPeers::default(),
             memory_wait: Duration::from_secs(5),
             tls: None,
         }

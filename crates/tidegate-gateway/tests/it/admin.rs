@@ -128,6 +128,8 @@ async fn every_metric_is_documented_and_moves() {
         "tidegate_memory_limit_bytes",
         "tidegate_memory_fixed_bytes",
         "tidegate_memory_refused_total",
+        "tidegate_memory_parked",
+        "tidegate_memory_displaced_total",
         "tidegate_expired_total",
         "tidegate_would_refuse_total",
         "tidegate_origin_dials_failed_total",

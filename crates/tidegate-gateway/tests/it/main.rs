@@ -14,6 +14,7 @@ mod origin;
 mod origin2;
 mod origin2_faults;
 mod origin_faults;
+mod parties;
 mod reasons;
 mod refusals;
 mod relay;

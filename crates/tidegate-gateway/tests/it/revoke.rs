@@ -135,17 +135,20 @@ fn charged(stand: &Stand) -> f64 {
 }
 
 fn connections(stand: &Stand) -> f64 {
-    stand.metric("tidegate_connections")
+    stand.metric("tidegate_memory_holders")
 }
 
 /// C 10: 100 connections grow and are idle; others come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grown_pool_is_back_after_three_round_trips() {
     let stand = Stand::new(WORDS).await;
-    // What a connection takes that says nothing.
-    eventually("a floor is ready", || charged(&stand) > stand.metric("tidegate_memory_fixed_bytes")).await;
     let rest = charged(&stand);
-    let floor = rest - stand.metric("tidegate_memory_fixed_bytes");
+    // What a connection takes that says nothing.
+    let silent = TcpStream::connect(stand.address).await.unwrap();
+    eventually("it has its floor", || connections(&stand) == 1.0).await;
+    let floor = charged(&stand) - rest;
+    drop(silent);
+    eventually("it has left", || connections(&stand) == 0.0).await;
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
         clients.push(Client::connect(&stand).await);

@@ -56,14 +56,14 @@ async fn a_grown_pool_comes_back() {
     drop((crowd, fresh));
     let stand = Stand::new(&flags).await;
     // They upload as fast as they can, so their windows grow; then they are idle, with one stream that says nothing.
-    let mut plan = stand.plan("/.lab/sink", 100, 2);
+    let mut plan = stand.plan("/.lab/sink", 60, 2);
     plan.upload = 8 << 20;
     plan.stays = true;
     let grown = stand.attack(Attack::Hold, &plan).await;
     let mut peak = 0;
     eventually("all is uploaded", async || {
         peak = peak.max(stand.charged().await);
-        grown.report().answered == 200
+        grown.report().answered == 120
     })
     .await;
     assert!(peak > BUDGET / 10 * 7, "nothing grew: {} MiB", mib(peak));
