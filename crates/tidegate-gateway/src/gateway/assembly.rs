@@ -11,7 +11,7 @@ use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use tidegate::http::Problem;
 use tidegate::limit::Knee;
-use tidegate::{ConfigError, Limiter, QueueConfig, Reason};
+use tidegate::{ConfigError, Limiter, Permit, QueueConfig, Reason};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::body::ClientBody;
@@ -21,6 +21,7 @@ use crate::observe::{AccessLog, MemoryStatus, Metrics, Snapshot, Status, Why};
 use crate::origin::{Origin, OriginFacts};
 use crate::refuse::Audience;
 use crate::relay::headers::ToOrigin;
+use crate::relay::load::Report;
 
 use super::answer::Answer;
 use super::settings::{GatewaySettings, LimitChoice};
@@ -211,6 +212,20 @@ impl Gateway {
         }
     }
 
+    /// What the origin said of its load goes with the permit to the limiter.
+    pub(super) fn hear(&self, report: Report, permit: Option<&mut Permit>) {
+        match report {
+            Report::None => {}
+            Report::InFlight(units) => {
+                self.metrics.load_report(true);
+                if let Some(permit) = permit {
+                    permit.report_in_flight(units);
+                }
+            }
+            Report::Bad => self.metrics.load_report(false),
+        }
+    }
+
     /// The answer that says a refusal; counts it.
     pub(super) fn say(&self, problem: &Problem, audience: Audience) -> Response<Answer> {
         self.metrics.refused(problem.reason);
@@ -240,6 +255,7 @@ async fn tick(gateway: Weak<Gateway>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut count: u64 = 0;
+    let mut warned = false;
     loop {
         ticks.tick().await;
         let Some(gateway) = gateway.upgrade() else { return };
@@ -250,6 +266,13 @@ async fn tick(gateway: Weak<Gateway>) {
         }
         if count % SWEEP == 0 {
             gateway.origin.sweep();
+            // Once: whether it still is so, the status tells.
+            if !warned && gateway.limiter.explain().phase == "alone" {
+                warned = true;
+                tracing::warn!(
+                    "other gates before this origin do not keep time with this one: do their clocks agree?"
+                );
+            }
         }
     }
 }

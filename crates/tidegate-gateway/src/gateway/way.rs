@@ -25,6 +25,7 @@ use crate::observe::Stage;
 use crate::origin::{OriginError, OriginErrorKind, Reply, RequestBody};
 use crate::refuse::{Audience, is_grpc, no_memory, no_place_for_a_stream, problem_of};
 use crate::relay::fields::Fields;
+use crate::relay::load::take_report;
 use crate::relay::{headers, tunnel};
 
 use super::Gateway;
@@ -235,6 +236,9 @@ impl Way {
     fn relay(&self, mut reply: Reply, mut permit: Option<Permit>, mut known: Known) -> Response<Answer> {
         let (gateway, protocol) = (&self.gateway, self.client.protocol);
         let (status, fields) = (reply.head.status, Fields::of(&reply.head.headers));
+        if fields.has(Fields::LOAD) {
+            gateway.hear(take_report(&mut reply.head.headers), permit.as_mut());
+        }
         let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
         let endless = (fields.has(Fields::CONTENT_TYPE) && is_endless(&reply.head.headers))
             || (known.grpc && reply.body.still_sending());

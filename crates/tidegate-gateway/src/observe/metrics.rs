@@ -53,6 +53,10 @@ struct StatusLabel {
 struct StageLabel {
     stage: &'static str,
 }
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HeardLabel {
+    believed: &'static str,
+}
 
 /// What is counted while requests pass. Names and meanings are in docs/metrics.md.
 #[derive(Debug)]
@@ -67,6 +71,7 @@ pub struct Metrics {
     origin: Spread,
     lingering: Gauge,
     log_lines_lost: Counter,
+    load_reports: [Counter; 2],
 }
 
 impl Metrics {
@@ -94,6 +99,13 @@ impl Metrics {
             lingering.clone(),
         );
         registry.register("log_lines_lost", "Access log lines that found the log full", lost.clone());
+        let load_reports = Family::<HeardLabel, Counter>::default();
+        let name = "load_reports";
+        registry.register(
+            name,
+            "Answers in which the origin told how much it has in flight",
+            load_reports.clone(),
+        );
         let of_status = |status| responses.get_or_create(&StatusLabel { status }).clone();
         Self {
             requests,
@@ -107,6 +119,8 @@ impl Metrics {
             origin,
             lingering,
             log_lines_lost: lost,
+            load_reports: ["false", "true"]
+                .map(|believed| load_reports.get_or_create(&HeardLabel { believed }).clone()),
         }
     }
 
@@ -151,6 +165,11 @@ impl Metrics {
 
     pub(crate) fn lingering(&self, by: i64) {
         self.lingering.inc_by(by);
+    }
+
+    pub(crate) fn load_report(&self, believed: bool) {
+        let [bad, good] = &self.load_reports;
+        if believed { good } else { bad }.inc();
     }
 
     pub(crate) fn log_line_lost(&self) {

@@ -10,6 +10,7 @@ mod flood;
 mod gone;
 mod http2;
 mod ledger;
+mod load_report;
 mod origin;
 mod origin2;
 mod origin2_faults;

@@ -216,6 +216,7 @@ impl Ticket {
             kind: self.kind,
             outcome: Outcome::Canceled,
             in_time: true,
+            reported: 0,
         }
     }
 

@@ -34,7 +34,7 @@ impl Stand {
             mean: Duration::from_millis(1),
             distribution: Distribution::Fixed,
             delay: Duration::ZERO,
-            seed: 1,
+            ..OriginSettings::default()
         };
         let origin = Origin::bind(([127, 0, 0, 1], 0).into(), settings).await.unwrap();
         let address = origin.local_addr().unwrap();
