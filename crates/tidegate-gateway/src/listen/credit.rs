@@ -176,15 +176,12 @@ impl Credit {
 
     fn consumed(&mut self) {
         let (window, bodies) = (&mut self.window, self.flow.bodies());
-        let mut deserved = false;
+        let mut larger = None;
         self.flow.take(|bytes| {
-            deserved = window.consumed(bytes, bodies, Instant::now());
+            larger = window.consumed(bytes, bodies, Instant::now());
             window.look_after(bodies)
         });
-        if !deserved {
-            return;
-        }
-        let target = self.window.larger(!self.account.memory().is_half_used());
+        let Some(target) = larger else { return };
         let more = self.window.cost_of(target).saturating_sub(self.charged);
         if self.account.take(more, Tier::Grow) {
             self.charged += more;

@@ -2,7 +2,7 @@
 //! does what it says.
 //!
 //! ```text
-//! FLOOR --- used up quickly, memory granted ---> GROWN (twice as much each time, four times where there is plenty)
+//! FLOOR --- used up quickly, memory granted ---> GROWN (twice as much each time)
 //! GROWN --- memory is short ---> SHRINKING --- what was given is used up ---> FLOOR
 //! any   --- memory is short, and nobody uploads ---> QUENCHING --- acknowledged ---> QUENCHED
 //! QUENCHED --- an upload comes, memory granted ---> FLOOR (or SHRINKING)
@@ -99,24 +99,21 @@ impl Window {
         streams.min(u64::from(self.target))
     }
 
-    /// Bytes were consumed by so many bodies. True if that deserves a [larger](Self::larger) window.
-    pub(super) fn consumed(&mut self, bytes: u64, bodies: usize, now: Instant) -> bool {
+    /// Bytes were consumed by so many bodies. A larger target, if they deserve one. It is twice as much, so that what is
+    /// held for somebody who stops reading is hardly more than what was read.
+    pub(super) fn consumed(&mut self, bytes: u64, bodies: usize, now: Instant) -> Option<u32> {
         self.exposed = self.exposed.saturating_sub(bytes).max(u64::from(self.target));
         if self.state == State::Shrinking && self.exposed == u64::from(self.target) {
             self.state = State::Floor;
         }
         self.consumed += bytes;
         if self.consumed < self.look_after(bodies) {
-            return false;
+            return None;
         }
         let quick = now.saturating_duration_since(self.since) <= QUICK;
         (self.consumed, self.since) = (0, now);
-        quick && matches!(self.state, State::Floor | State::Grown) && self.target < self.largest
-    }
-
-    /// The next larger target. Each step takes a round trip: where there is `plenty`, a long line should be filled in few.
-    pub(super) fn larger(&self, plenty: bool) -> u32 {
-        self.target.saturating_mul(if plenty { 4 } else { 2 }).min(self.largest)
+        let may = matches!(self.state, State::Floor | State::Grown) && self.target < self.largest;
+        (quick && may).then(|| self.target.saturating_mul(2).min(self.largest))
     }
 
     /// It is charged: a larger window. A stream has a quarter of it, so that one which is not read leaves the others
@@ -209,7 +206,7 @@ impl Window {
 mod tests {
     use super::*;
 
-    const LARGEST: u32 = 4 << 20;
+    const LARGEST: u32 = 8 << 20;
 
     fn window() -> (Window, Instant) {
         let now = Instant::now();
@@ -221,8 +218,8 @@ mod tests {
     fn grown(to: u32) -> (Window, Instant) {
         let (mut window, now) = window();
         while window.target() < to {
-            assert!(window.consumed(window.look_after(1), 1, now));
-            window.grow(window.larger(false));
+            let next = window.consumed(window.look_after(1), 1, now).unwrap();
+            window.grow(next);
             window.say(now);
             window.acknowledged(true);
         }
@@ -233,41 +230,39 @@ mod tests {
     fn a_window_grows_while_it_is_used_up_quickly() {
         let (mut window, now) = window();
         assert_eq!((window.cost(), window.look_after(1)), (98_303, 16 * 1024));
-        assert!(!window.consumed(16_383, 1, now));
-        assert!(window.consumed(1, 1, now));
-        assert_eq!((window.larger(false), window.larger(true)), (131_070, 262_140));
+        assert_eq!(window.consumed(16_383, 1, now), None);
+        assert_eq!(window.consumed(1, 1, now), Some(131_070));
         assert_eq!(window.cost_of(131_070), 196_605);
         window.grow(131_070);
         assert_eq!((window.state(), window.cost(), window.say(now)), (State::Grown, 196_605, Some(32_767)));
         // Slowly used up, it stays.
-        assert!(!window.consumed(32_767, 1, now + QUICK + QUICK));
-        assert!(window.consumed(32_767, 1, now + QUICK * 3));
+        assert_eq!(window.consumed(32_767, 1, now + QUICK + QUICK), None);
+        assert_eq!(window.consumed(32_767, 1, now + QUICK * 3), Some(262_140));
         let (mut window, now) = grown(LARGEST);
-        assert!(!window.consumed(u64::from(LARGEST), 1, now), "there is an end");
-        assert_eq!(window.larger(true), LARGEST);
+        assert_eq!(window.consumed(u64::from(LARGEST), 1, now), None, "there is an end");
     }
 
     #[test]
-    fn one_body_on_a_long_line_comes_to_the_largest_window_in_few_round_trips() {
+    fn one_body_on_a_long_line_comes_to_the_largest_window() {
         let (mut window, mut now) = window();
         let (round_trip, mut turns) = (Duration::from_millis(400), 0);
         while window.target() < LARGEST {
             now += round_trip;
-            // All that its stream may be sent.
-            assert!(window.consumed(u64::from(window.stream), 1, now), "{window:?}");
-            window.grow(window.larger(true));
+            // All that its stream may be sent, which is far less than the connection may.
+            let next = window.consumed(u64::from(window.stream), 1, now).unwrap();
+            window.grow(next);
             window.say(now);
             window.acknowledged(true);
             turns += 1;
         }
-        assert_eq!((turns, window.stream), (4, LARGEST / 4));
+        assert_eq!((turns, window.stream), (7, LARGEST / 4));
     }
 
     #[test]
     fn several_bodies_share_the_connections_window() {
         let (mut window, now) = window();
-        assert!(!window.consumed(32 * 1024, 3, now), "three can be sent half as much again");
-        assert!(window.consumed(16 * 1024, 3, now));
+        assert_eq!(window.consumed(32 * 1024, 3, now), None, "three can be sent half as much again");
+        assert_eq!(window.consumed(16 * 1024, 3, now), Some(131_070));
         assert_eq!(window.look_after(100), u64::from(LEAST_WINDOW));
     }
 
@@ -281,7 +276,7 @@ mod tests {
             (State::Shrinking, LEAST_WINDOW, before)
         );
         assert_eq!(window.say(now), Some(LEAST_STREAM));
-        assert!(!window.consumed(500_000, 1, now), "it does not grow meanwhile");
+        assert_eq!(window.consumed(500_000, 1, now), None, "it does not grow meanwhile");
         assert!(window.cost() < before && window.cost() > 98_303);
         window.consumed(2 << 20, 1, now);
         assert_eq!((window.state(), window.cost()), (State::Floor, 98_303));
