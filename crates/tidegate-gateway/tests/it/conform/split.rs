@@ -176,5 +176,6 @@ async fn a_giant_upload_is_not_held_whole_either() {
     }
     let port = origin.port();
     let held = settled(|| sent.saturating_sub(queued(|local, remote| local == port || remote == port))).await;
-    assert!(held <= 2 * HELD, "{held} bytes are held");
+    // The windows have grown with what the origin's kernel took of it; they are charged for.
+    assert!(held <= CHUNK as u64 / 16, "{held} bytes are held");
 }
