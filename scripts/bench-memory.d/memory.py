@@ -109,6 +109,8 @@ def tidegate(flags=()):
     origin, behind = lab_origin()
     gate = start([TIDEGATE, f"http://{behind}", *GATE, *flags, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
     address, admin = (re.search(r"http://([^/ ]+)", gate.stderr.readline())[1] for _ in range(2))
+    # What it logs must not fill the pipe: it would wait for whoever reads.
+    threading.Thread(target=gate.stderr.read, daemon=True).start()
     server = Server(gate, address, address, behind, [origin])
     server.admin = admin
     return server
