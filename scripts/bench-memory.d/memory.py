@@ -385,7 +385,8 @@ def leak():
     crowd.stdout.readline()
     report = json.loads(crowd.stdout.readline())
     took = time.monotonic() - begun
-    for _ in range(100):
+    # An upload that nobody answers is kept for a while after its client has gone.
+    for _ in range(300):
         after = charged(server)
         if after <= before:
             break
