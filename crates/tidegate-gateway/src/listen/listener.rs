@@ -115,7 +115,8 @@ impl Listener {
             (self.local, Arc::clone(service), Arc::clone(&self.settings), shutdown.clone());
         if let Some(memory) = &self.settings.memory {
             let proxy = self.settings.proxies.contains(accepted.peer.ip());
-            match memory.arrive(accepted.peer, proxy) {
+            let last = self.connections.stats().available == 0;
+            match memory.arrive(accepted.peer, proxy, last) {
                 Arrival::In(account) => accepted.account = Some(account),
                 Arrival::Parked(place) => {
                     tokio::spawn(parked::wait(place, accepted, local, service, settings, shutdown));

@@ -149,9 +149,13 @@ impl Account {
         self.take(bytes, tier).then(|| Charge { account: Arc::clone(self), bytes, lease: None })
     }
 
-    /// Charges a connection's only request, if it fits now.
+    /// Charges a connection's only request, if it fits now. What comes free is not for a party beyond its share while one
+    /// that is not waits for a floor.
     pub(crate) fn request_now(self: &Arc<Self>, more: u64) -> Option<Charge> {
         let bytes = self.memory.plan().request() + more;
+        if self.memory.is_any_owed() && !self.is_within_share(bytes) {
+            return None;
+        }
         match self.memory.lease(bytes, Tier::First) {
             Some(lease) => Some(self.charged(lease)),
             None => self.of_newcomers(bytes).map(|lease| self.charged_of_newcomers(lease)),
@@ -280,7 +284,7 @@ mod tests {
     use super::*;
 
     fn open(memory: &Memory, client: u8) -> Arc<Account> {
-        match memory.arrive(SocketAddr::from(([127, 0, 0, client], 1)), false) {
+        match memory.arrive(SocketAddr::from(([127, 0, 0, client], 1)), false, false) {
             Arrival::In(account) => account,
             other => panic!("{other:?}"),
         }

@@ -9,6 +9,7 @@ use tidegate::budget::Lease;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::party::{Held, Party};
+use super::plan::FLOOR_SHARE;
 use super::pool::Memory;
 use super::share::{Law, Now, Shares, Source};
 use super::{Account, Tier};
@@ -61,13 +62,19 @@ impl Memory {
         self.shares().has_place()
     }
 
+    /// Is there a party that is parked although it would stay within its share?
+    pub(super) fn is_any_owed(&self) -> bool {
+        self.0.owed.load(Relaxed)
+    }
+
     /// Are there some that wait?
     pub(crate) fn is_anybody_parked(&self) -> bool {
         self.0.parked.load(Relaxed) > 0
     }
 
-    /// A connection was accepted. `proxy`: it stands for many clients, so it has no share of its own.
-    pub(crate) fn arrive(&self, peer: SocketAddr, proxy: bool) -> Arrival {
+    /// A connection was accepted. `proxy`: it stands for many clients, so it has no share of its own. `last`: there is no permit
+    /// for another one, so somebody who is parked has to go.
+    pub(crate) fn arrive(&self, peer: SocketAddr, proxy: bool, last: bool) -> Arrival {
         let party = Party::new(peer.ip(), proxy);
         let (tell, told) = oneshot::channel();
         let turn = {
@@ -80,7 +87,7 @@ impl Memory {
         self.let_in();
         let displaced = {
             let mut shares = self.shares();
-            let displaced = shares.overflow();
+            let displaced = shares.overflow(last);
             self.count(&shares);
             displaced
         };
@@ -102,7 +109,11 @@ impl Memory {
         let floor = self.plan().floor();
         loop {
             let mut shares = self.shares();
-            let Some((party, source)) = shares.next(&self.now()) else { break };
+            let now = self.now();
+            let Some((party, source)) = shares.next(&now) else {
+                self.0.owed.store(shares.is_any_owed(&now), Relaxed);
+                break;
+            };
             let lease = match source {
                 Source::Common => self.0.budget.try_lease(floor).ok(),
                 Source::Kept => self.0.newcomers.take(floor),
@@ -135,7 +146,9 @@ impl Memory {
     /// The client addresses that hold most, at most `most` of them.
     #[must_use]
     pub fn parties(&self, most: usize) -> Vec<PartyFacts> {
-        let standings = self.shares().standings(most);
+        let mut standings = self.shares().standings();
+        standings.sort_unstable_by_key(|standing| std::cmp::Reverse((standing.bytes, standing.parked)));
+        standings.truncate(most);
         (standings.into_iter())
             .map(|standing| PartyFacts {
                 address: standing.party.to_string(),
@@ -172,7 +185,7 @@ impl Memory {
     fn law(&self) -> Law {
         Law {
             floor: self.plan().floor(),
-            whole: self.plan().spendable(),
+            whole: self.plan().tier(FLOOR_SHARE),
             parties: self.0.parties.load(Relaxed),
         }
     }
@@ -181,7 +194,7 @@ impl Memory {
         let floor = self.plan().floor();
         Now {
             floor,
-            whole: self.plan().spendable(),
+            whole: self.plan().tier(FLOOR_SHARE),
             half_free: !self.would_half_be_used(floor),
             fits: self.fits(floor, Tier::Floor),
             kept: self.0.newcomers.left(),
@@ -190,6 +203,9 @@ impl Memory {
 
     fn count(&self, shares: &Shares<Waits>) {
         self.0.parked.store(shares.parked() as u64, Relaxed);
+        if shares.parked() == 0 {
+            self.0.owed.store(false, Relaxed);
+        }
         self.0.parties.store(shares.parties() as u64, Relaxed);
     }
 

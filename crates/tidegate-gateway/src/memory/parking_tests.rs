@@ -14,7 +14,7 @@ fn peer(client: u8) -> SocketAddr {
 }
 
 fn let_in(memory: &Memory, client: u8) -> Option<Arc<Account>> {
-    match memory.arrive(peer(client), false) {
+    match memory.arrive(peer(client), false, false) {
         Arrival::In(account) => Some(account),
         _ => None,
     }
@@ -24,7 +24,7 @@ fn let_in(memory: &Memory, client: u8) -> Option<Arc<Account>> {
 fn fill(memory: &Memory, client: u8) -> (Vec<Arc<Account>>, Parked) {
     let mut all = Vec::new();
     loop {
-        match memory.arrive(peer(client), false) {
+        match memory.arrive(peer(client), false, false) {
             Arrival::In(account) => all.push(account),
             Arrival::Parked(parked) => return (all, parked),
             Arrival::Full => panic!("the parking is full"),
@@ -124,7 +124,7 @@ async fn when_the_parking_is_full_the_largest_party_makes_room() {
     let (_greedy, first) = fill(&memory, 1);
     let mut parked = vec![first];
     loop {
-        match memory.arrive(peer(1), false) {
+        match memory.arrive(peer(1), false, false) {
             Arrival::Parked(one) => parked.push(one),
             Arrival::Full => break,
             Arrival::In(account) => panic!("{account:?}"),
@@ -133,7 +133,7 @@ async fn when_the_parking_is_full_the_largest_party_makes_room() {
     assert_eq!((parked.len(), memory.facts().displaced), (memory.plan().places(), 1));
     let (mut in_all, mut wait) = (Vec::new(), Vec::new());
     for client in 2..102 {
-        match memory.arrive(peer(client), false) {
+        match memory.arrive(peer(client), false, false) {
             Arrival::In(account) => in_all.push(account),
             Arrival::Parked(one) => wait.push(one),
             Arrival::Full => panic!("{client} has found no place"),
@@ -159,14 +159,14 @@ async fn a_proxy_has_no_share_of_its_own_and_keeps_its_place() {
     let memory = memory();
     let small = let_in(&memory, 9);
     let mut through = Vec::new();
-    while let Arrival::In(account) = memory.arrive(peer(1), true) {
+    while let Arrival::In(account) = memory.arrive(peer(1), true, false) {
         through.push(account);
     }
     let floor = memory.plan().floor();
     assert!(through.len() as u64 * floor > memory.plan().spendable() / 100 * 80, "{}", through.len());
     let mut parked = Vec::new();
     while memory.has_place() {
-        match memory.arrive(peer(1), true) {
+        match memory.arrive(peer(1), true, false) {
             Arrival::Parked(one) => parked.push(one),
             other => panic!("{other:?}"),
         }
@@ -175,16 +175,119 @@ async fn a_proxy_has_no_share_of_its_own_and_keeps_its_place() {
     // Others find no place, until there is one; then the proxy's displace them.
     let mut others = Vec::new();
     let lost = loop {
-        match memory.arrive(peer(9), false) {
+        match memory.arrive(peer(9), false, false) {
             Arrival::In(account) => others.push(account),
             other => break other,
         }
     };
     assert!(matches!(lost, Arrival::Full), "{lost:?}");
     parked.pop();
-    let Arrival::Parked(mut other) = memory.arrive(peer(9), false) else { panic!("there is a place") };
+    let Arrival::Parked(mut other) = memory.arrive(peer(9), false, false) else { panic!("there is a place") };
     assert!(memory.has_place(), "it may be displaced");
-    let Arrival::Parked(one) = memory.arrive(peer(1), true) else { panic!("a proxy displaces it") };
+    let Arrival::Parked(one) = memory.arrive(peer(1), true, false) else { panic!("a proxy displaces it") };
     assert!(other.let_in().await.is_none() && !memory.has_place());
     drop((small, one));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_beyond_its_share_does_not_take_what_a_newcomer_waits_for() {
+    let memory = memory();
+    let (greedy, _parked) = fill(&memory, 1);
+    greedy.iter().for_each(|account| account.speaks(Kind::Http1));
+    let mut requests = std::collections::VecDeque::new();
+    while let Some(charge) = greedy[requests.len() % greedy.len()].request_now(0) {
+        requests.push_back(charge);
+    }
+    // Another one comes, and keeps all of each floor. The first one's requests end, and it asks again at once.
+    let mut inside = Vec::new();
+    let mut waiting = Vec::new();
+    for _ in 0..200 {
+        match memory.arrive(peer(2), false, false) {
+            Arrival::In(account) => inside.push(account),
+            Arrival::Parked(parked) => waiting.push(parked),
+            Arrival::Full => panic!("there are places"),
+        }
+    }
+    for _ in 0..requests.len() * 2 {
+        requests.pop_front();
+        memory.let_in();
+        requests.extend(greedy[0].request_now(0));
+        waiting.retain_mut(|parked| match parked.told.try_recv() {
+            Ok(account) => {
+                inside.push(account);
+                false
+            }
+            Err(_) => true,
+        });
+    }
+    let share = memory.plan().tier(FLOOR_SHARE) / 2 / memory.plan().floor();
+    assert!(inside.len() as u64 >= share * 9 / 10, "{} of {share}", inside.len());
+    // Nobody within its share waits any more, so the first one may use the rest.
+    assert!(!memory.is_any_owed() && !requests.is_empty());
+    assert!(greedy[0].request_now(0).is_some());
+}
+
+/// Whatever happens at once, everything comes back.
+#[test]
+fn nothing_is_lost_when_all_come_and_go_at_once() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let memory = Memory::new(Plan::new(Plan::LEAST, false, false));
+    let rest = memory.facts().charged_bytes;
+    runtime.block_on(async {
+        let letting_in = tokio::spawn({
+            let memory = memory.clone();
+            async move {
+                loop {
+                    memory.let_in();
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        let mut all = tokio::task::JoinSet::new();
+        for seed in 0..8u64 {
+            let memory = memory.clone();
+            all.spawn(async move {
+                let mut chance = seed;
+                let mut below = move |most: u64| {
+                    chance = chance
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    (chance >> 33) % most
+                };
+                let mut held = Vec::new();
+                for _ in 0..3_000 {
+                    let last = below(10) == 0;
+                    let account = match memory.arrive(peer(below(20) as u8), below(20) == 0, last) {
+                        Arrival::In(account) => Some(account),
+                        // Some leave before it is their turn.
+                        Arrival::Parked(mut parked) => {
+                            let most = Duration::from_micros(below(300));
+                            timeout(most, parked.let_in()).await.ok().flatten()
+                        }
+                        Arrival::Full => None,
+                    };
+                    if let Some(account) = account {
+                        if below(2) == 0 {
+                            account.speaks(Kind::Http1);
+                            let most = Duration::from_micros(below(300));
+                            let charge = timeout(most, account.request(below(9_000), most)).await;
+                            held.push((Arc::clone(&account), charge.ok().flatten()));
+                        }
+                        held.push((account, None));
+                    }
+                    while held.len() > 10 {
+                        held.swap_remove(below(held.len() as u64) as usize);
+                    }
+                }
+            });
+        }
+        while let Some(done) = all.join_next().await {
+            done.unwrap();
+        }
+        letting_in.abort();
+        let _ = letting_in.await;
+    });
+    let facts = memory.facts();
+    assert_eq!((facts.charged_bytes, facts.holders, facts.parties, facts.parked), (rest, 0, 0, 0));
+    assert_eq!(memory.0.newcomers.left(), memory.plan().newcomers());
 }

@@ -1,7 +1,7 @@
 //! [`Memory`]: the budget, who may take how much of it, and who holds how much.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -90,6 +90,7 @@ pub(super) struct Inner {
     /// What `shares` says, to be read without its lock.
     pub(super) parties: AtomicU64,
     pub(super) parked: AtomicU64,
+    pub(super) owed: AtomicBool,
     pub(super) displaced: AtomicU64,
     open: AtomicU64,
     refused: AtomicU64,
@@ -154,6 +155,7 @@ impl Memory {
             shares: Mutex::new(Shares::new(plan.places())),
             parties: AtomicU64::new(0),
             parked: AtomicU64::new(0),
+            owed: AtomicBool::new(false),
             displaced: AtomicU64::new(0),
             open: AtomicU64::new(0),
             refused: AtomicU64::new(0),

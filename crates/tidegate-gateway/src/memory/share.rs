@@ -40,9 +40,9 @@ struct Present {
 pub(super) struct Now {
     /// Bytes of a floor.
     pub(super) floor: u64,
-    /// Bytes that parties share.
+    /// Bytes that floors may take together, which parties share.
     pub(super) whole: u64,
-    /// Is less than half of them used, with one more floor?
+    /// Is less than half of all bytes used, with one more floor?
     pub(super) half_free: bool,
     /// Does one more floor fit?
     pub(super) fits: bool,
@@ -94,10 +94,21 @@ impl<T> Shares<T> {
         turn
     }
 
+    /// Does a party wait that would stay within its share?
+    pub(super) fn is_any_owed(&self, now: &Now) -> bool {
+        let law = now.law(self.parties.len() as u64);
+        self.lines.keys().any(|party| {
+            let held = self.parties.get(party).map(|present| &present.held);
+            held.is_some_and(|held| law.is_within(party, held, now.floor))
+        })
+    }
+
     /// More are parked than there are places: out goes the newest of the party that has parked most; among equals of the one
-    /// that holds most, or came last. Trusted proxies stay, if there is anybody else.
-    pub(super) fn overflow(&mut self) -> Option<T> {
-        if self.parked <= self.places {
+    /// that holds most, or came last. Trusted proxies stay, if there is anybody else. `full`: there is no permit for another
+    /// connection, so one place is too many, unless it is the only one.
+    pub(super) fn overflow(&mut self, full: bool) -> Option<T> {
+        let most = if full { self.places.min(self.parked.saturating_sub(1)).max(1) } else { self.places };
+        if self.parked <= most {
             return None;
         }
         let size = |(party, line): (&Party, &VecDeque<(u64, T)>)| {
@@ -161,19 +172,16 @@ impl<T> Shares<T> {
         lines.into_values().flatten().map(|(_, item)| item).collect()
     }
 
-    /// Those that hold most, at most `most` of them.
-    pub(super) fn standings(&self, most: usize) -> Vec<Standing> {
-        let mut all: Vec<_> = (self.parties.iter())
+    /// Every party and what it has.
+    pub(super) fn standings(&self) -> Vec<Standing> {
+        (self.parties.iter())
             .map(|(party, present)| Standing {
                 party: *party,
                 bytes: present.held.bytes(),
                 connections: present.connections,
                 parked: self.lines.get(party).map_or(0, VecDeque::len),
             })
-            .collect();
-        all.sort_unstable_by_key(|standing| std::cmp::Reverse((standing.bytes, standing.parked)));
-        all.truncate(most);
-        all
+            .collect()
     }
 
     /// Forgets what is empty.
@@ -190,9 +198,13 @@ impl<T> Shares<T> {
 }
 
 impl Now {
+    fn law(&self, parties: u64) -> Law {
+        Law { floor: self.floor, whole: self.whole, parties }
+    }
+
     /// What a floor for a party is taken from, if it may have one.
     fn source(&self, party: &Party, held: &Held, parties: u64) -> Option<Source> {
-        let law = Law { floor: self.floor, whole: self.whole, parties };
+        let law = self.law(parties);
         if self.fits && (self.half_free || law.is_within(party, held, self.floor)) {
             return Some(Source::Common);
         }
@@ -221,10 +233,10 @@ impl Law {
         leaves && self.is_within_one_of(self.parties + 1, party, held, bytes)
     }
 
-    // Whoever has nothing may always have something.
+    // Who is alone is in nobody's way, and whoever has nothing may always have something.
     fn is_within_one_of(&self, parties: u64, party: &Party, held: &Held, bytes: u64) -> bool {
         let share = (self.whole / parties.max(1)).max(LEAST * self.floor);
-        party.is_proxy() || held.bytes() == 0 || held.bytes().saturating_add(bytes) <= share
+        parties <= 1 || party.is_proxy() || held.bytes() == 0 || held.bytes().saturating_add(bytes) <= share
     }
 }
 

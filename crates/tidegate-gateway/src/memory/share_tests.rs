@@ -79,7 +79,7 @@ impl Model {
         let used = all - kept + FLOOR;
         Now {
             floor: FLOOR,
-            whole: WHOLE,
+            whole: WHOLE / 100 * 85,
             half_free: used <= WHOLE / 2,
             fits: used <= WHOLE / 100 * 85,
             kept: KEPT - kept,
@@ -90,7 +90,10 @@ impl Model {
     fn next(&self) -> Option<(Party, Source)> {
         let (now, parties) = (self.now(), self.parties());
         let count = parties.len() as u64;
-        let share = |parties: u64| (WHOLE / parties).max(2 * FLOOR);
+        let share = |parties: u64| match parties {
+            1 => u64::MAX,
+            _ => (WHOLE / 100 * 85 / parties).max(2 * FLOOR),
+        };
         let mut candidates = Vec::new();
         for party in parties {
             let (held, of_kept) = self.held(party);
@@ -167,7 +170,7 @@ proptest! {
                     model.turns += 1;
                     model.all.push(Connection { party, state: State::Parked(turn) });
                     prop_assert_eq!(shares.arrive(party, turn), turn);
-                    let out = shares.overflow();
+                    let out = shares.overflow(false);
                     prop_assert_eq!(out, model.overflow());
                     out.into_iter().for_each(|out| model.forget(out));
                     prop_assert!(model.parked() <= PLACES);
@@ -219,7 +222,7 @@ proptest! {
             }
             prop_assert_eq!(shares.parked(), model.parked());
             prop_assert_eq!(shares.parties(), model.parties().len());
-            for standing in shares.standings(usize::MAX) {
+            for standing in shares.standings() {
                 prop_assert_eq!(standing.parked, model.line(standing.party).len());
                 prop_assert_eq!(standing.bytes, model.held(standing.party).0);
             }
@@ -250,7 +253,7 @@ impl Crowd {
         let used = (self.inside.len() as u64 + 1) * FLOOR - of_kept;
         Now {
             floor: FLOOR,
-            whole,
+            whole: whole / 100 * 85,
             half_free: used <= whole / 2,
             fits: used <= whole / 100 * 85,
             kept: kept - of_kept,

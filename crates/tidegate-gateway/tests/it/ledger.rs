@@ -83,7 +83,7 @@ async fn who_holds_what_is_seen_and_all_of_it_comes_back() {
 
 #[tokio::test]
 async fn a_request_that_does_not_fit_is_refused_with_memory() {
-    const IDLE: usize = 500;
+    const IDLE: usize = 400;
     let stand =
         Stand::new("memory = '32MiB'\nlimit = 2000\nmax-wait = '300ms'\nclient-timeout = '60s'").await;
     // Idle they all fit, but not what all of them ask for.

@@ -269,3 +269,22 @@ async fn a_trusted_proxy_has_no_share() {
     let other = crowd(&stand, [127, 0, 0, 4], 2).await;
     assert!(!other.is_empty());
 }
+
+#[tokio::test]
+async fn who_is_parked_does_not_hold_the_last_permit() {
+    let stand = Stand::new(&format!("{LEAST}\nmax-connections = 60")).await;
+    let mut greedy = Vec::new();
+    for _ in 0..80 {
+        greedy.push(from([127, 0, 0, 2], stand.address).await);
+    }
+    eventually("all have come", || {
+        connections(&stand) + stand.metric("tidegate_memory_displaced_total") as usize == 80
+    })
+    .await;
+    assert!(parked(&stand) > 10 && connections(&stand) < 60);
+    for client in 0..10 {
+        let mut wire = Wire::over(from([127, 0, 1, client], stand.address).await);
+        wire.send(get("/hello")).await;
+        assert_eq!(wire.answer().await.text(), "hello", "{client}");
+    }
+}
