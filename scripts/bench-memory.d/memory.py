@@ -373,6 +373,28 @@ def chance():
     server.stop()
 
 
+def leak():
+    """C 9: does every connection have its credit again, and the gate its memory, after so many cancelled streams?"""
+    server, streams, connections = tidegate(), int(os.environ.get("STREAMS", "1000000")), 40
+    before, watch, begun = charged(server), Watch(server), time.monotonic()
+    rss = server.rss()
+    watch.start()
+    crowd = attack("cancel", server, "/", "--connections", connections, "--streams", streams // connections, seconds=3600)
+    crowd.stdout.readline()
+    report = json.loads(crowd.stdout.readline())
+    took = time.monotonic() - begun
+    for _ in range(100):
+        after = charged(server)
+        if after <= before:
+            break
+        time.sleep(0.1)
+    watch.over = True
+    row("leak", "tidegate", cancelled=report["cancelled"], connections=connections, credit_back=report["whole"],
+        ended_by_gate=report["ended"] - connections, charged_after=after - before, rss_before=round(rss / MIB, 1),
+        rss_peak=round(watch.peak / MIB, 1), rss_after=round(server.rss() / MIB, 1), seconds=round(took))
+    server.stop()
+
+
 def servers(changed={}):
     for name, begin in SERVERS.items():
         if ONLY and name not in ONLY:
@@ -386,7 +408,8 @@ def servers(changed={}):
         yield name, server
 
 
-ATTACKS = {"unread": unread, "slow": slow, "hold": hold, "zero": zero, "bomb": bomb, "echo": echo, "random": chance}
+ATTACKS = {"unread": unread, "slow": slow, "hold": hold, "zero": zero, "bomb": bomb, "echo": echo, "random": chance,
+           "leak": leak}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ATTACKS:

@@ -53,6 +53,8 @@ enum AttackArgument {
     SlowHttp2,
     /// never acknowledge the server's settings
     Unacknowledged,
+    /// begin streams of `tidegate lab origin` one after another and cancel each at a random point
+    Cancel,
 }
 
 impl From<AttackArgument> for Attack {
@@ -65,6 +67,7 @@ impl From<AttackArgument> for Attack {
             AttackArgument::Slow => Self::Slow,
             AttackArgument::SlowHttp2 => Self::SlowHttp2,
             AttackArgument::Unacknowledged => Self::Unacknowledged,
+            AttackArgument::Cancel => Self::Cancel,
         }
     }
 }

@@ -76,7 +76,7 @@ impl ReplyBody {
     pub(super) fn http2(stream: h2::RecvStream, sending: Sending, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
         Self {
-            source: Source::Http2 { stream: Received::new(stream, None), sending },
+            source: Source::Http2 { stream: Received::new(stream), sending },
             origin,
             pace,
             seen: None,

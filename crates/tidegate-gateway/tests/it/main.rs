@@ -5,6 +5,7 @@
 mod admin;
 mod attack;
 mod conform;
+mod crumbs;
 mod flood;
 mod gone;
 mod http2;

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::cancel::cancel;
 use super::first::{bytes, stream};
 use super::{Attack, Plan};
 use crate::frames::{Block, Frame, Wire, flag, kind, setting, status};
@@ -32,11 +33,15 @@ pub(super) struct Seen {
     pub(super) reset: AtomicU64,
     /// Bytes of uploads that were sent.
     pub(super) sent: AtomicU64,
+    /// Streams that were cancelled, and connections that had all their credit again after the last.
+    pub(super) cancelled: AtomicU64,
+    pub(super) whole: AtomicU64,
 }
 
 /// Attacks until the server ends it, or it is dropped.
 pub(super) async fn run(attack: Attack, plan: Arc<Plan>, tcp: TcpStream, seen: Arc<Seen>) {
     let ended = match attack {
+        Attack::Cancel => cancel(tcp, &plan, &seen).await,
         Attack::Slow | Attack::SlowHttp2 => sip(attack, tcp, &plan, &seen).await,
         _ => frames(attack, tcp, &plan, &seen).await,
     };
