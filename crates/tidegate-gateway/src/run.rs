@@ -110,6 +110,7 @@ impl Running {
             let pages = Arc::new(Admin::probe(Arc::clone(&self.gateway)));
             tokio::spawn(probe.run(pages, side.clone()));
         }
+        let gateway = Arc::clone(&self.gateway);
         let serving = self.clients.run(self.gateway, self.shutdown.clone());
         tokio::pin!(serving);
         let whole = tokio::select! {
@@ -118,7 +119,7 @@ impl Running {
                 self.shutdown.on_drain().await;
                 let last_words = (self.drain / 10).min(LAST_WORDS);
                 sleep(self.drain.saturating_sub(last_words)).await;
-                self.shutdown.refuse_waiting();
+                gateway.refuse_waiting();
                 sleep(last_words).await;
             } => false,
         };

@@ -146,6 +146,12 @@ impl Gateway {
         self.shutdown.draining()
     }
 
+    /// Answers those that still wait: there is no time left for their work.
+    pub fn refuse_waiting(&self) {
+        self.shutdown.refuse_waiting();
+        self.limiter.refuse_waiting();
+    }
+
     /// Figures of the bytes held for peers.
     #[must_use]
     pub fn memory_facts(&self) -> MemoryFacts {
@@ -260,6 +266,10 @@ async fn tick(gateway: Weak<Gateway>) {
         ticks.tick().await;
         let Some(gateway) = gateway.upgrade() else { return };
         gateway.limiter.tick();
+        if gateway.shutdown.refuses_waiting() {
+            // Also those that have come since.
+            gateway.limiter.refuse_waiting();
+        }
         count += 1;
         if count % LOOK == 0 {
             gateway.unread.look(&gateway.streams);

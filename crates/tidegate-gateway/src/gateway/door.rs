@@ -1,37 +1,41 @@
-//! The door, for those who cannot go through it at once: the begin of a body is read first, or they wait.
+//! The door: what is asked for there, and the begin of a body that is read before.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use http::{StatusCode, request};
 use tidegate::http::Problem;
-use tidegate::{Admission, Demand, Permit, Readiness, Reason, Ticket};
+use tidegate::{Admission, Demand, Readiness, Reason, Refused};
 
 use crate::body::ClientBody;
-use crate::observe::Stage;
 use crate::origin::RequestBody;
 use crate::refuse::problem_of;
 
 use super::Gateway;
-use super::ahead;
-use super::record::Record;
+use super::ahead::{self, Charge};
 use super::stop::Stop;
 
-/// A request that was let in.
-pub(super) struct Entered {
+/// A request that asks to be let in.
+pub(super) struct Asks {
     pub(super) head: request::Parts,
     pub(super) body: RequestBody,
-    pub(super) permit: Permit,
+    /// What of its body waits with it.
+    pub(super) waiting_bytes: Option<Charge>,
 }
 
-/// Through the door: the begin of a body of `length` bytes, then a permit.
-pub(super) async fn after_body(
-    gateway: &Arc<Gateway>,
+/// Resolves when so much of a body is read that its request may ask.
+pub(super) trait Reading: Future<Output = Result<(Asks, Demand), Stop>> + Send {}
+
+impl<F: Future<Output = Result<(Asks, Demand), Stop>> + Send> Reading for F {}
+
+/// Reads the begin of a body of `length` bytes.
+pub(super) async fn read_ahead(
+    gateway: Arc<Gateway>,
     head: request::Parts,
     body: ClientBody,
     length: u64,
     demand: Demand,
-    record: &mut Record,
-) -> Result<Entered, Stop> {
+) -> Result<(Asks, Demand), Stop> {
     // Who would be refused anyway need not send its body first. (A dry run refuses nobody, and counts once.)
     if let (false, Readiness::Saturated { .. }) =
         (gateway.settings.dry_run, gateway.limiter.readiness_for(&demand))
@@ -42,27 +46,15 @@ pub(super) async fn after_body(
             Ok(Admission::Waiting(ticket)) => ticket.decline(),
         }
     }
-    let (body, waiting_bytes) = ahead::read(gateway, body, length).await?;
-    record.enters(Stage::Waiting);
-    let permit = match gateway.limiter.enqueue(demand).map_err(|refused| problem_of(&refused))? {
-        Admission::Admitted(permit) => permit,
-        Admission::Waiting(ticket) => wait(gateway, ticket).await?,
-    };
-    drop(waiting_bytes);
-    Ok(Entered { head, body, permit })
+    let (body, charge) = ahead::read(&gateway, body, length).await?;
+    Ok((Asks { head, body, waiting_bytes: Some(charge) }, demand))
 }
 
-/// Waits in the queue.
-pub(super) async fn wait(gateway: &Gateway, ticket: Ticket) -> Result<Permit, Stop> {
-    // The gateway's tick, every 10 ms, sees whose time is over.
-    let mut ticket = ticket.without_alarm();
-    tokio::select! {
-        biased;
-        admitted = &mut ticket => admitted.map_err(|refused| problem_of(&refused).into()),
-        () = gateway.shutdown.on_refuse_waiting() => {
-            ticket.decline();
-            let detail = "The gateway is shutting down.";
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into())
-        }
+/// Why a wait ended without a permit.
+pub(super) fn stop_of(refused: &Refused) -> Stop {
+    if refused.reason() != Reason::Draining {
+        return problem_of(refused).into();
     }
+    let detail = "The gateway is shutting down.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into()
 }

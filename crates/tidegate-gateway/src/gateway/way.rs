@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, reques
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use tidegate::http::Problem;
-use tidegate::{Admission, Criticality, Demand, Permit, Reason};
+use tidegate::{Admission, Criticality, Demand, Permit, Reason, Ticket};
 use tokio::time::Instant;
 
 use crate::body::{BoxError, ClientBody};
@@ -30,7 +30,7 @@ use crate::relay::{headers, tunnel};
 
 use super::Gateway;
 use super::answer::{Answer, Relay, stream_watch};
-use super::door::{self, Entered};
+use super::door::{self, Asks, Reading};
 use super::in_flight::{InFlight, of_status};
 use super::record::Record;
 use super::stop::Stop;
@@ -40,21 +40,19 @@ pub(super) struct Way {
     gateway: Arc<Gateway>,
     client: Arc<Client>,
     at: Place,
+    /// After the place, so that what is to be counted of one that leaves is counted when it has left.
+    known: Option<Known>,
 }
 
 /// Where it is.
 enum Place {
     Heard(Request<ClientBody>),
-    /// Part of its body is read, or it is in the queue.
-    Door(Pin<Box<dyn Door>>),
-    Origin(InFlight, Known),
+    /// The begin of its body is read.
+    Reading(Pin<Box<dyn Reading>>),
+    Queue(Ticket, Box<Asks>),
+    Origin(InFlight),
     Over,
 }
-
-/// Resolves when a request was let in, or was not.
-trait Door: Future<Output = (Known, Result<Entered, Stop>)> + Send {}
-
-impl<F: Future<Output = (Known, Result<Entered, Stop>)> + Send> Door for F {}
 
 /// What is known of a request when its head is on its way.
 struct Known {
@@ -67,7 +65,7 @@ struct Known {
 
 /// Answers a request.
 pub(super) fn go(gateway: Arc<Gateway>, request: Request<ClientBody>, client: Arc<Client>) -> Way {
-    Way { gateway, client, at: Place::Heard(request) }
+    Way { gateway, client, at: Place::Heard(request), known: None }
 }
 
 impl Future for Way {
@@ -81,18 +79,30 @@ impl Future for Way {
                     Place::Heard(request) => this.begin(request),
                     _ => return Poll::Pending,
                 },
-                Place::Door(door) => {
-                    let (known, entered) = ready!(door.as_mut().poll(cx));
-                    this.at = Place::Over;
-                    this.enter(known, entered, false)
-                }
-                Place::Origin(in_flight, _) => {
-                    let answered = ready!(in_flight.poll_answered(cx));
-                    let permit = in_flight.ends(answered.as_ref().err());
-                    match std::mem::replace(&mut this.at, Place::Over) {
-                        Place::Origin(_, known) => Some(this.answer(known, permit, answered)),
+                Place::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
+                    Ok((asks, demand)) => this.ask(asks, demand),
+                    Err(stop) => Some(this.stop(stop)),
+                },
+                Place::Queue(ticket, _) => {
+                    let admitted = ready!(Pin::new(ticket).poll(cx));
+                    match (std::mem::replace(&mut this.at, Place::Over), admitted) {
+                        (Place::Queue(_, asks), Ok(permit)) => this.send(*asks, permit, false),
+                        (_, Err(refused)) => Some(this.stop(door::stop_of(&refused))),
                         _ => return Poll::Pending,
                     }
+                }
+                Place::Origin(in_flight) => {
+                    let answered = ready!(in_flight.poll_answered(cx));
+                    let permit = in_flight.ends(answered.as_ref().err());
+                    this.at = Place::Over;
+                    Some(match (answered, this.known.take()) {
+                        (Ok(reply), Some(known)) => this.relay(reply, permit, known),
+                        (Err(error), known) => {
+                            this.known = known;
+                            this.stop(no_answer(error))
+                        }
+                        _ => return Poll::Pending,
+                    })
                 }
                 Place::Over => return Poll::Pending,
             };
@@ -118,140 +128,125 @@ impl Way {
         let record = Record::begin(gateway, &head, &self.client, class, patience);
         let kind = kind_of(&head.method, head.uri.path());
         let grpc = fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers);
-        let mut known = Known { record, audience, kind, grpc, upgrade: None };
-        let bypasses = gateway.settings.bypass.iter().any(|path| path == head.uri.path());
-        let sized = fields.has(Fields::CONTENT_LENGTH);
-        let early = sized && !grpc && !fields.has(Fields::EXPECT) && !bypasses;
-        let declared = if early { declared_length(&head.headers) } else { None };
-        if let Err(stop) = self.rewrite(&mut head, &mut body, fields, &mut known) {
-            return Some(self.stop(known, stop));
-        }
-        if bypasses {
-            self.gateway.metrics.bypassed();
-            let body = RequestBody::new(Default::default(), body);
-            let permit = self.gateway.bypass.try_acquire(Demand::ONE.class(class).kind(kind));
-            let entered = permit.map(|permit| Entered { head, body, permit });
-            return self.enter(known, entered.map_err(|refused| problem_of(&refused).into()), true);
-        }
+        self.known = Some(Known { record, audience, kind, grpc, upgrade: None });
         let mut demand = Demand::ONE.class(class).kind(kind).patience(patience);
         if let Some(deadline) = left.and_then(|left| Instant::now().checked_add(left)) {
             demand = demand.deadline(deadline);
         }
+        let bypasses = gateway.settings.bypass.iter().any(|path| path == head.uri.path());
+        let early = fields.has(Fields::CONTENT_LENGTH) && !grpc && !fields.has(Fields::EXPECT) && !bypasses;
+        let declared = if early { declared_length(&head.headers) } else { None };
+        if let Err(stop) = self.rewrite(&mut head, &mut body, fields, grpc) {
+            return Some(self.stop(stop));
+        }
         if let Some(length) = declared.filter(|length| *length > 0 && !body.is_end_stream()) {
-            let gateway = Arc::clone(&self.gateway);
-            self.at = Place::Door(Box::pin(async move {
-                let entered = door::after_body(&gateway, head, body, length, demand, &mut known.record).await;
-                (known, entered)
-            }));
+            let reading = door::read_ahead(Arc::clone(&self.gateway), head, body, length, demand);
+            self.at = Place::Reading(Box::pin(reading));
             return None;
         }
-        let body = RequestBody::new(Default::default(), body);
-        known.record.enters(Stage::Waiting);
-        match self.gateway.limiter.enqueue(demand) {
-            Ok(Admission::Admitted(permit)) => self.enter(known, Ok(Entered { head, body, permit }), true),
-            Err(refused) => Some(self.stop(known, problem_of(&refused).into())),
-            Ok(Admission::Waiting(ticket)) => {
-                let gateway = Arc::clone(&self.gateway);
-                self.at = Place::Door(Box::pin(async move {
-                    let permit = door::wait(&gateway, ticket).await;
-                    (known, permit.map(|permit| Entered { head, body, permit }))
-                }));
-                None
-            }
+        let asks = Asks { head, body: RequestBody::new(Default::default(), body), waiting_bytes: None };
+        if !bypasses {
+            return self.ask(asks, demand);
+        }
+        self.gateway.metrics.bypassed();
+        match self.gateway.bypass.try_acquire(demand) {
+            Ok(permit) => self.send(asks, permit, true),
+            Err(refused) => Some(self.stop(problem_of(&refused).into())),
         }
     }
 
     /// Turns the head into the one that the origin gets.
     fn rewrite(
-        &self,
+        &mut self,
         head: &mut request::Parts,
         body: &mut ClientBody,
         fields: Fields,
-        known: &mut Known,
+        grpc: bool,
     ) -> Result<(), Stop> {
         if head.method == Method::CONNECT {
             let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
             return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail).into());
         }
-        if known.grpc {
+        if grpc {
             body.without_pace();
         }
         let (gateway, client) = (&self.gateway, &self.client);
         let http2 = gateway.origin.speaks_http2();
         // HTTP/2 has no such upgrade, so an origin that is spoken to in it is not asked.
         let may_upgrade = !http2 && fields.has(Fields::UPGRADE) && wants_upgrade(head);
-        known.upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| may_upgrade);
+        let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| may_upgrade);
         let trusted = gateway.settings.trusted_proxies.contains(client.peer.ip());
         gateway
             .to_origin
-            .rewrite(head, client, fields, trusted, known.upgrade.is_some())
+            .rewrite(head, client, fields, trusted, upgrade.is_some())
             .map_err(|unfit| Problem::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
         if !http2 && !body.is_end_stream() && !fields.has(Fields::CONTENT_LENGTH) {
             // Said here, or hyper would send a GET without its body.
             head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        if let (Some(_), Some(known)) = (&upgrade, &mut self.known) {
+            known.upgrade = upgrade;
+        }
         Ok(())
     }
 
-    /// From the door to the origin; or the answer, if it was not let in.
-    fn enter(
-        &mut self,
-        mut known: Known,
-        entered: Result<Entered, Stop>,
-        at_once: bool,
-    ) -> Option<Response<Answer>> {
-        match entered {
-            Err(stop) => Some(self.stop(known, stop)),
-            Ok(Entered { head, body, permit }) => {
-                known.record.admitted(&permit, at_once);
-                let exchange = self.gateway.origin.send(Request::from_parts(head, body));
-                let in_flight = InFlight::new(&self.gateway, exchange, permit, known.kind);
-                self.at = Place::Origin(in_flight, known);
+    /// Asks at the door.
+    fn ask(&mut self, asks: Asks, demand: Demand) -> Option<Response<Answer>> {
+        if let Some(known) = &mut self.known {
+            known.record.enters(Stage::Waiting);
+        }
+        match self.gateway.limiter.enqueue(demand) {
+            Ok(Admission::Admitted(permit)) => {
+                let at_once = asks.waiting_bytes.is_none();
+                self.send(asks, permit, at_once)
+            }
+            Ok(Admission::Waiting(ticket)) => {
+                // The gateway's tick, every 10 ms, sees whose time is over.
+                self.at = Place::Queue(ticket.without_alarm(), Box::new(asks));
                 None
             }
+            Err(refused) => Some(self.stop(problem_of(&refused).into())),
         }
     }
 
-    /// The origin has answered, or has not.
-    fn answer(
-        &self,
-        known: Known,
-        permit: Option<Permit>,
-        answered: Result<Reply, OriginError>,
-    ) -> Response<Answer> {
-        match answered {
-            Ok(reply) => self.relay(reply, permit, known),
-            Err(error) => {
-                tracing::debug!(%error, "no answer of the origin");
-                let stop = match error.kind() {
-                    OriginErrorKind::ClientBody => Stop::of_body(&BoxError::from(error)),
-                    _ => Problem::from(&error).into(),
-                };
-                self.stop(known, stop)
-            }
+    /// From the door to the origin.
+    fn send(&mut self, asks: Asks, permit: Permit, at_once: bool) -> Option<Response<Answer>> {
+        let Asks { head, body, waiting_bytes } = asks;
+        drop(waiting_bytes);
+        let mut kind = 0;
+        if let Some(known) = &mut self.known {
+            known.record.admitted(&permit, at_once);
+            kind = known.kind;
         }
+        let exchange = self.gateway.origin.send(Request::from_parts(head, body));
+        self.at = Place::Origin(InFlight::new(&self.gateway, exchange, permit, kind));
+        None
     }
 
     /// What the client gets of the origin's answer.
-    fn relay(&self, mut reply: Reply, mut permit: Option<Permit>, mut known: Known) -> Response<Answer> {
-        let (gateway, protocol) = (&self.gateway, self.client.protocol);
+    fn relay(&mut self, mut reply: Reply, mut permit: Option<Permit>, mut known: Known) -> Response<Answer> {
         let (status, fields) = (reply.head.status, Fields::of(&reply.head.headers));
         if fields.has(Fields::LOAD) {
-            gateway.hear(take_report(&mut reply.head.headers), permit.as_mut());
+            self.gateway.hear(take_report(&mut reply.head.headers), permit.as_mut());
         }
+        let grpc = known.grpc;
         let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
         let endless = (fields.has(Fields::CONTENT_TYPE) && is_endless(&reply.head.headers))
-            || (known.grpc && reply.body.still_sending());
+            || (grpc && reply.body.still_sending());
         let mut stream = None;
         if upgraded || endless {
             match self.leave_the_limiter(&mut reply, &mut permit, &mut known, upgraded) {
                 Ok(place) => stream = place,
-                Err(stop) => return self.stop(known, stop),
+                Err(stop) => {
+                    self.known = Some(known);
+                    return self.stop(stop);
+                }
             }
         }
-        if upgraded || endless || known.grpc {
+        if upgraded || endless || grpc {
             reply.body.without_pace();
         }
+        let (gateway, protocol) = (&self.gateway, self.client.protocol);
         if protocol == Protocol::Http2 {
             reply.body.in_small_reads();
         }
@@ -260,7 +255,7 @@ impl Way {
         known.record.enters(Stage::Answering);
         let relay = Relay {
             outcome: of_status(status),
-            becomes_stream: (known.grpc && permit.is_some()).then(|| stream_watch(&gateway.streams)),
+            becomes_stream: (grpc && permit.is_some()).then(|| stream_watch(&gateway.streams)),
             body: Some(reply.body),
             permit,
             watched: None,
@@ -275,7 +270,7 @@ impl Way {
 
     /// A tunnel, or an answer without end, goes into the count of streams. The place there, unless a tunnel has it.
     fn leave_the_limiter(
-        &self,
+        &mut self,
         reply: &mut Reply,
         permit: &mut Option<Permit>,
         known: &mut Known,
@@ -316,15 +311,29 @@ impl Way {
     }
 
     /// The answer to what gets none of the origin.
-    fn stop(&self, mut known: Known, stop: Stop) -> Response<Answer> {
+    fn stop(&mut self, stop: Stop) -> Response<Answer> {
+        self.at = Place::Over;
+        let mut known = self.known.take();
+        let audience = known.as_ref().map_or(Audience::Program, |known| known.audience);
         match stop {
             Stop::Refused(problem) => {
-                known.record.finish(problem.status, Some(problem.reason));
-                self.gateway.say(&problem, known.audience)
+                if let Some(known) = &mut known {
+                    known.record.finish(problem.status, Some(problem.reason));
+                }
+                self.gateway.say(&problem, audience)
             }
             // The record counts it as it is dropped.
-            Stop::Left(problem) => known.audience.answer(&problem).map(Answer::whole),
+            Stop::Left(problem) => audience.answer(&problem).map(Answer::whole),
         }
+    }
+}
+
+/// Why there is no answer of the origin.
+fn no_answer(error: OriginError) -> Stop {
+    tracing::debug!(%error, "no answer of the origin");
+    match error.kind() {
+        OriginErrorKind::ClientBody => Stop::of_body(&BoxError::from(error)),
+        _ => Problem::from(&error).into(),
     }
 }
 

@@ -72,8 +72,9 @@ impl<S: Serve> Requests<S> {
         request: Request<Incoming>,
     ) -> Answering<impl Future<Output = Response<S::Body>> + Send + Unpin + use<S>> {
         // After these the screen sees nothing any more, so nothing but the other protocol may follow.
-        let last = request.method() == Method::CONNECT
-            || request.headers().get_all(UPGRADE).iter().any(|to| is_other_protocol(to.as_bytes()));
+        let last = self.busy.desk.opaque.load(Ordering::Relaxed)
+            && (request.method() == Method::CONNECT
+                || request.headers().get_all(UPGRADE).iter().any(|to| is_other_protocol(to.as_bytes())));
         let free = (self.client.account.as_ref())
             .filter(|_| !request.body().is_end_stream())
             .map(|account| Free::new(account.memory(), &self.busy.watch));

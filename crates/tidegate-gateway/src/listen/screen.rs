@@ -60,6 +60,11 @@ impl Screen {
         self.head_bytes
     }
 
+    /// Will nothing be looked at any more?
+    pub(super) fn is_opaque(&self) -> bool {
+        self.state == State::Opaque
+    }
+
     /// Looks at `bytes`, which begin where the last verdict's `passed` ended.
     pub(super) fn look(&mut self, bytes: &[u8]) -> Verdict {
         let mut at = 0;

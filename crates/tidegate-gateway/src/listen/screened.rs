@@ -29,6 +29,8 @@ const FAULT_HEAD: &[u8] = b"GET /.tidegate/fault HTTP/1.1\r\nHost: -\r\nConnecti
 pub(super) struct Desk {
     /// A request is being answered.
     pub(super) busy: AtomicBool,
+    /// The screen sees nothing after the last request that it let pass: what follows may be another protocol.
+    pub(super) opaque: AtomicBool,
     /// The connection has become a tunnel.
     pub(super) tunnel: AtomicBool,
     /// Why the last request of this connection is refused.
@@ -146,10 +148,19 @@ impl<S> Screened<S> {
         }
     }
 
+    /// Says so when the screen will see no other request.
+    fn note_the_last(&self) {
+        if self.screen.is_opaque() {
+            self.desk.opaque.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Looks at the bytes read in place, from `start` of the buffer on.
     fn look_in_place(&mut self, buffer: &mut ReadBuf<'_>, start: usize) -> io::Result<()> {
         let read = buffer.filled().get(start..).unwrap_or_default();
-        match self.screen.look(read) {
+        let verdict = self.screen.look(read);
+        self.note_the_last();
+        match verdict {
             Verdict::Pass { passed } => {
                 self.held.extend_from_slice(read.get(passed..).unwrap_or_default());
                 buffer.set_filled(start + passed);
@@ -166,7 +177,9 @@ impl<S> Screened<S> {
 
     /// Looks at held bytes after more of them came.
     fn look_at_held(&mut self) -> io::Result<()> {
-        match self.screen.look(&self.held) {
+        let verdict = self.screen.look(&self.held);
+        self.note_the_last();
+        match verdict {
             Verdict::Pass { passed } => {
                 let rest = self.held.split_off(passed);
                 self.out = std::mem::replace(&mut self.held, rest);
