@@ -202,6 +202,7 @@ async fn a_greedy_client_leaves_their_share_to_others() {
         counts.push(done as f64);
     }
     let (sum, squares) = counts.iter().fold((0.0, 0.0), |(sum, squares), n| (sum + n, squares + n * n));
+    println!("the polite ones had {counts:?}, {} MiB at most", mib(peak));
     // Jain, Chiu and Hawe (1984): 1 if all have the same.
     assert!(sum * sum / (10.0 * squares) >= 0.95, "{counts:?}");
     assert!(peak <= MOST, "{} MiB", mib(peak));
