@@ -10,8 +10,12 @@ use tidegate_gateway::config::{Config, Effective, LimitWord, LogWord, Size, Span
 use tidegate_gateway::listen::Shutdown;
 use tidegate_gateway::observe::AccessLog;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder};
 
 use crate::{Failure, on_runtime};
+
+/// Lines for standard error that may wait for whoever reads it: a burst of a busy second. Beyond it they are lost.
+const WAITING_LINES: usize = 4096;
 
 /// The flags of the gateway. Each has its word in the configuration file too, and counts more than the file.
 #[derive(Debug, Args)]
@@ -163,18 +167,25 @@ pub(crate) fn check(check: &Check) -> Result<(), Failure> {
 /// Serves until a signal asks to end.
 pub(crate) fn run(flags: Flags) -> Result<(), Failure> {
     let effective = flags.effective()?;
+    // A pipe that nobody reads must stop neither the gateway nor its end: what does not fit is lost.
+    let (said, _flushed) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .finish(std::io::stderr());
     // Problems of the gateway itself; RUST_LOG says more.
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(said.clone())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
         )
         .init();
-    on_runtime(serve(effective))?
+    on_runtime(serve(effective, said))?
 }
 
-async fn serve(effective: Effective) -> Result<(), Failure> {
+async fn serve(effective: Effective, mut said: NonBlocking) -> Result<(), Failure> {
+    // In one piece each, so that none is lost in part.
+    let mut tell = |line: String| drop(said.write_all((line + "\n").as_bytes()));
     let failure = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
     let scheme = if effective.listen_settings.tls.is_some() { "https" } else { "http" };
     let (origin, drain) = (effective.origin.to_string(), effective.drain);
@@ -183,10 +194,10 @@ async fn serve(effective: Effective) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| failure(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failure(&error))?;
     let running = Running::start(effective, log, shutdown.clone()).map_err(|error| failure(&error))?;
-    eprintln!("listening on {scheme}://{} for {origin}", running.address());
-    eprintln!("admin on http://{}/status", running.admin_address());
+    tell(format!("listening on {scheme}://{} for {origin}", running.address()));
+    tell(format!("admin on http://{}/status", running.admin_address()));
     if let Some(probe) = running.probe_address() {
-        eprintln!("probe on http://{probe}/ready");
+        tell(format!("probe on http://{probe}/ready"));
     }
     let serving = running.serve();
     tokio::pin!(serving);
@@ -195,7 +206,7 @@ async fn serve(effective: Effective) -> Result<(), Failure> {
         tokio::select! {
             whole = &mut serving => {
                 if !whole {
-                    eprintln!("some requests did not finish within the drain time of {}s and were cut off", drain.as_secs_f64());
+                    tell(format!("some requests did not finish within the drain time of {}s and were cut off", drain.as_secs_f64()));
                 }
                 return Ok(());
             }
@@ -208,10 +219,10 @@ async fn serve(effective: Effective) -> Result<(), Failure> {
             ));
         }
         asked = true;
-        eprintln!(
+        tell(format!(
             "finishing what was begun, for {}s at most; another signal stops at once",
             drain.as_secs_f64()
-        );
+        ));
         shutdown.drain();
     }
 }

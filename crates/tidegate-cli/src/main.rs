@@ -8,6 +8,7 @@ mod lab;
 mod say;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -68,14 +69,24 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Configuration(message)) => {
-            eprintln!("tidegate: {message}");
+            last_words(message);
             ExitCode::from(2)
         }
         Err(Failure::Runtime(message)) => {
-            eprintln!("tidegate: {message}");
+            last_words(message);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says why it ends; not for longer than a second, where nobody reads it.
+fn last_words(message: String) {
+    let (said, hear) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        eprintln!("tidegate: {message}");
+        let _ = said.send(());
+    });
+    let _ = hear.recv_timeout(Duration::from_secs(1));
 }
 
 /// Runs what is not the gateway: whatever it fails of is said and ends with exit code 1.

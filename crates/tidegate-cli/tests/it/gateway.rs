@@ -67,6 +67,20 @@ fn curl_gets_its_answers_over_either_protocol_and_the_log_has_them() {
 }
 
 #[test]
+fn a_pipe_that_nobody_reads_stops_neither_the_gateway_nor_its_end() {
+    let (_origin, origin) = Program::origin(&["--mean", "1ms"]);
+    // Everything that can be said, to standard error and standard output, which nobody reads from here on.
+    let mut gate = Program::gate_in(&[&origin, "--access-log", "json"], &[("RUST_LOG", "trace")]);
+    let address = gate.address("http://127.0.0.1:");
+    let admin = gate.address("http://127.0.0.1:");
+    let answers = curl(&[&format!("{address}/[1-2000]")]);
+    assert_eq!(answers.matches("done").count(), 2000);
+    assert!(curl(&[&admin]).contains("\"admitted\""));
+    gate.signal("TERM");
+    assert!(gate.wait().success());
+}
+
+#[test]
 fn tls_offers_both_protocols_and_refuses_what_is_not_tls() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let made =

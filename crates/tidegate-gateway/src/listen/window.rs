@@ -255,7 +255,7 @@ mod tests {
             window.acknowledged(true);
             turns += 1;
         }
-        assert_eq!((turns, window.stream), (7, LARGEST / 4));
+        assert_eq!((turns, window.stream), (8, LARGEST / 4));
     }
 
     #[test]

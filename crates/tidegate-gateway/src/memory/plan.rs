@@ -12,7 +12,7 @@ const LEAST: u64 = 32 * 1024 * 1024;
 /// Windows to an HTTP/2 origin: a 64th of the number, and at most 4 MiB, which is 40 MB/s over 100 ms.
 const ORIGIN_WINDOW: (u64, u64) = (256 * 1024, 4 * 1024 * 1024);
 /// The most an HTTP/2 client may send ahead of who reads: 8 MiB, of which a stream has a quarter: 20 MB/s over 100 ms, from
-/// the seventh round trip on.
+/// the ninth round trip on.
 const LARGEST_WINDOW: (u64, u64) = (LEAST_WINDOW as u64, 8 * 1024 * 1024);
 /// Kept for windows that others have used up: a 16th of the number, and at most 8 MiB. One such window of a hundred streams
 /// takes 2.4 MiB; one at a time is enough for all of them to come to their end.
