@@ -79,6 +79,19 @@ class Server:
         shown = subprocess.run(["ss", "-tmnH", " or ".join(ends)], capture_output=True, text=True).stdout
         return sum(map(int, re.findall(r"[(,][rwf](\d+)", shown)))
 
+    def held(self):
+        """What the kernel holds for each client that has been let in and has not taken everything, and who was let in."""
+        port = self.two.split(":")[1], self.one.split(":")[1]
+        shown = subprocess.run(["ss", "-tmnpHO", "state", "established"], capture_output=True, text=True).stdout
+        each, inside = [], set()
+        for line in shown.splitlines():
+            queued, ours, peer = line.split()[1:4]
+            if ours.rsplit(":", 1)[1] in port and "users:" in line:
+                inside.add(peer)
+                if int(queued):
+                    each.append(sum(map(int, re.findall(r"[(,][rwf](\d+)", line))))
+        return each, inside
+
     def stop(self):
         for pid in self.family():
             os.kill(pid, signal.SIGKILL)
@@ -132,8 +145,8 @@ SERVERS = {
 }
 
 
-def get(address, path, method="GET"):
-    with socket.create_connection(tuple(address.split(":")), timeout=20) as tcp:
+def get(address, path, method="GET", client="127.0.0.1"):
+    with socket.create_connection(tuple(address.split(":")), timeout=20, source_address=(client, 0)) as tcp:
         tcp.sendall(f"{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
         answer = b""
         while read := tcp.recv(65_536):
@@ -142,7 +155,7 @@ def get(address, path, method="GET"):
 
 
 class Probe(threading.Thread):
-    """Another client: a request every 10 ms on connections of its own; how long each took."""
+    """Another client, at another address: a request every 10 ms on connections of its own; how long each took."""
 
     def __init__(self, address):
         super().__init__(daemon=True)
@@ -152,7 +165,7 @@ class Probe(threading.Thread):
         while not self.over:
             begun = time.monotonic()
             try:
-                if not get(self.address, "/").startswith("HTTP/1.1 200"):
+                if not get(self.address, "/", client="127.0.0.9").startswith("HTTP/1.1 200"):
                     self.failed += 1
                 self.took.append(time.monotonic() - begun)
             except OSError:
@@ -170,6 +183,7 @@ class Watch(threading.Thread):
     def __init__(self, server):
         super().__init__(daemon=True)
         self.server, self.over, self.peak, self.kernel = server, False, 0, 0
+        self.each, self.most, self.inside, self.left = 0, 0, {}, []
 
     def run(self):
         looked = 0
@@ -178,7 +192,22 @@ class Watch(threading.Thread):
             if time.monotonic() > looked + 1:
                 looked = time.monotonic()
                 self.kernel = max(self.kernel, self.server.kernel())
+                self.look(looked)
             time.sleep(0.02)
+
+    def look(self, now):
+        each, inside = self.server.held()
+        if len(each) >= 10:
+            self.each, self.most = max(self.each, sum(each) / len(each)), max(self.most, *each)
+        for peer in inside - self.inside.keys():
+            self.inside[peer] = now
+        for peer in self.inside.keys() - inside:
+            self.left.append(now - self.inside.pop(peer))
+
+    def stays(self):
+        """How many were let in, and how long the longest of those that have left stayed."""
+        return {"let_in": len(self.inside) + len(self.left), "left": len(self.left), "inside": len(self.inside),
+                "longest_s": round(max(self.left, default=0), 1)}
 
 
 def row(attack, name, **figures):
@@ -189,13 +218,27 @@ def row(attack, name, **figures):
         file.write(json.dumps({"attack": attack, "server": name, **figures}) + "\n")
 
 
+class Crowds:
+    """Several attacks as if they were one."""
+
+    def __init__(self, *crowds):
+        self.crowds, self.stdout, self.stderr = crowds, self, crowds[0].stderr
+
+    def readline(self):
+        lines = [crowd.stdout.readline() for crowd in self.crowds]
+        if not all(line.startswith("{") for line in lines):
+            return lines[0]
+        reports = [json.loads(line) for line in lines]
+        return json.dumps({key: sum(report[key] for report in reports) for key in reports[0]})
+
+
 def attack(mode, server, path, *arguments, seconds=EACH):
     address = server.one if mode == "slow" else server.two
     return start([TIDEGATE, "lab", "attack", mode, f"http://{address}{path}", *map(str, arguments),
                   "--duration", f"{int(seconds * 1000)}ms"])
 
 
-def measured(what, name, server, crowd, finish=lambda: {}, per=1):
+def measured(what, name, server, crowd, finish=lambda: {}, per=1, stays=False):
     before = server.rss()
     watch, probe = Watch(server), Probe(server.one)
     watch.start()
@@ -208,6 +251,9 @@ def measured(what, name, server, crowd, finish=lambda: {}, per=1):
     report = crowd.stdout.readline()
     watch.over = True
     other = probe.end()
+    if stays:
+        more = {**more, "kernel_kib_each_unread": round(watch.each / 1024, 1), "kernel_kib_most": round(watch.most / 1024, 1),
+                **watch.stays()}
     row(what, name, rss_before=round(before / MIB, 1), rss_peak=round(watch.peak / MIB, 1),
         kernel_kib_each=round(watch.kernel / 1024 / per, 1), **more, crowd=json.loads(report or "{}"), other=other)
     server.stop()
@@ -219,10 +265,13 @@ def unread():
 
 
 def slow():
-    count = 9_000
+    # The origin has two descriptors for each in a proxy, near the system's usual 20,000.
+    kinds = [("slow", 5_000, 1), ("slow-http2", 2_500, 1), ("slow-http2", 2_500, 4)]
     for name, server in servers({"tidegate": lambda: tidegate(["--stall-timeout", "10s"])}):
-        # Two descriptors for each in a proxy, and one here: near the system's usual 20,000.
-        measured("slow", name, server, attack("slow", server, "/.lab/endless", "--connections", count, seconds=6 * EACH), per=count)
+        crowd = Crowds(*(attack(mode, server, "/.lab/endless", "--connections", connections, "--streams", streams,
+                                "--from", f"127.0.0.{client}", seconds=8 * EACH)
+                         for client, (mode, connections, streams) in enumerate(kinds, 2)))
+        measured("slow", name, server, crowd, per=sum(connections for _, connections, _ in kinds), stays=True)
 
 
 def hold():
@@ -324,6 +373,28 @@ def chance():
     server.stop()
 
 
+def leak():
+    """C 9: does every connection have its credit again, and the gate its memory, after so many cancelled streams?"""
+    server, streams, connections = tidegate(), int(os.environ.get("STREAMS", "1000000")), 40
+    before, watch, begun = charged(server), Watch(server), time.monotonic()
+    rss = server.rss()
+    watch.start()
+    crowd = attack("cancel", server, "/", "--connections", connections, "--streams", streams // connections, seconds=3600)
+    crowd.stdout.readline()
+    report = json.loads(crowd.stdout.readline())
+    took = time.monotonic() - begun
+    for _ in range(100):
+        after = charged(server)
+        if after <= before:
+            break
+        time.sleep(0.1)
+    watch.over = True
+    row("leak", "tidegate", cancelled=report["cancelled"], connections=connections, credit_back=report["whole"],
+        ended_by_gate=report["ended"] - connections, charged_after=after - before, rss_before=round(rss / MIB, 1),
+        rss_peak=round(watch.peak / MIB, 1), rss_after=round(server.rss() / MIB, 1), seconds=round(took))
+    server.stop()
+
+
 def servers(changed={}):
     for name, begin in SERVERS.items():
         if ONLY and name not in ONLY:
@@ -337,7 +408,8 @@ def servers(changed={}):
         yield name, server
 
 
-ATTACKS = {"unread": unread, "slow": slow, "hold": hold, "zero": zero, "bomb": bomb, "echo": echo, "random": chance}
+ATTACKS = {"unread": unread, "slow": slow, "hold": hold, "zero": zero, "bomb": bomb, "echo": echo, "random": chance,
+           "leak": leak}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ATTACKS:

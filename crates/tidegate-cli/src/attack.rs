@@ -49,8 +49,12 @@ enum AttackArgument {
     Bomb,
     /// ask over HTTP/1.1 and read a byte every 5 s
     Slow,
+    /// the same over HTTP/2, with all the credit there is
+    SlowHttp2,
     /// never acknowledge the server's settings
     Unacknowledged,
+    /// begin streams of `tidegate lab origin` one after another and cancel each at a random point
+    Cancel,
 }
 
 impl From<AttackArgument> for Attack {
@@ -61,7 +65,9 @@ impl From<AttackArgument> for Attack {
             AttackArgument::Hold => Self::Hold,
             AttackArgument::Bomb => Self::Bomb,
             AttackArgument::Slow => Self::Slow,
+            AttackArgument::SlowHttp2 => Self::SlowHttp2,
             AttackArgument::Unacknowledged => Self::Unacknowledged,
+            AttackArgument::Cancel => Self::Cancel,
         }
     }
 }

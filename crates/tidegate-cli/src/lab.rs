@@ -41,6 +41,9 @@ pub(crate) struct OriginArguments {
     /// Seed of the service times
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Say in every answer how many requests are inside (X-Inflight)
+    #[arg(long)]
+    report: bool,
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +133,7 @@ async fn origin(arguments: OriginArguments) -> Result<(), String> {
         distribution: arguments.dist,
         delay: arguments.delay,
         seed: arguments.seed,
+        report: arguments.report,
     };
     let listen = arguments.listen;
     let origin = Origin::bind(listen, settings).await.map_err(|error| {

@@ -53,6 +53,9 @@ pub struct Sample {
     pub in_time: bool,
     /// The kind of work (0..[`KINDS`]), so that like is compared with like.
     pub kind: u8,
+    /// Units the worker said it has in flight, from all its callers, as the work ended. A hint from outside: whoever
+    /// uses it must not trust it.
+    pub reported: Option<u64>,
 }
 
 /// How many kinds of work are told apart. Eight keeps per-kind statistics populated at low rates.

@@ -1,9 +1,10 @@
 //! What the budget costs an upload: the gateway with its credit from the memory, beside a proxy with hyper's own windows
 //! (1 MiB each, without a bound over all connections), before the same origin, on the same threads, in turns.
 //!
-//! `cargo bench -p tidegate-gateway --bench uploads [-- ROUNDS [MEMORY]]`: 64 MB over each of eight HTTP/2 connections;
-//! prints MB/s of both and their ratio. Then 64 MB over one connection, alone and beside an upload that its origin does
-//! not read, in turns.
+//! `cargo bench -p tidegate-gateway --bench uploads [-- ROUNDS [MEMORY [ROUND-TRIP-MS]]]`: 64 MB over each of eight HTTP/2
+//! connections; prints MB/s of both and their ratio. Then 64 MB over one connection, alone and beside an upload that its
+//! origin does not read, in turns. With a round trip, what clients and proxies say to each other takes half of it each
+//! way, in a relay that has room for all that is under way: then the windows are what counts, as on a long line.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a program of its own: it may stop where it stands
 
@@ -12,7 +13,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty};
@@ -22,6 +23,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tidegate_gateway::Running;
 use tidegate_gateway::config::{Config, Effective};
 use tidegate_gateway::listen::Shutdown;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -83,6 +86,47 @@ async fn bare(origin: SocketAddr) -> SocketAddr {
     address
 }
 
+/// A long line to `address`: what is written on one side can be read `each_way` later on the other.
+async fn long_line(address: SocketAddr, each_way: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let proxy = TcpStream::connect(address).await.unwrap();
+            client.set_nodelay(true).unwrap();
+            proxy.set_nodelay(true).unwrap();
+            let (from_client, to_client) = client.into_split();
+            let (from_proxy, to_proxy) = proxy.into_split();
+            tokio::spawn(later(from_client, to_proxy, each_way));
+            tokio::spawn(later(from_proxy, to_client, each_way));
+        }
+    });
+    near
+}
+
+async fn later(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) {
+    // Room for 256 MB, many times what any window here lets under way.
+    let (enter, mut leave) = tokio::sync::mpsc::channel::<(Instant, Bytes)>(4096);
+    tokio::spawn(async move {
+        loop {
+            let mut piece = BytesMut::with_capacity(64 * 1024);
+            match from.read_buf(&mut piece).await {
+                Ok(read) if read > 0 => {}
+                _ => break,
+            }
+            if enter.send((Instant::now() + delay, piece.freeze())).await.is_err() {
+                break;
+            }
+        }
+    });
+    while let Some((due, piece)) = leave.recv().await {
+        tokio::time::sleep_until(due).await;
+        if to.write_all(&piece).await.is_err() {
+            break;
+        }
+    }
+}
+
 async fn upload(address: SocketAddr) {
     send(&connect(address).await, "/sink").await;
 }
@@ -134,8 +178,8 @@ async fn measure_one(address: SocketAddr, beside_stalled: bool) -> f64 {
         tokio::spawn(async move { send(&sender, "/stalled").await })
     });
     if beside_stalled {
-        // Until it has used up what it has.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Until it has used up what it has, also over a long line.
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let began = Instant::now();
     send(&sender, "/sink").await;
@@ -152,16 +196,20 @@ fn spread(mut values: Vec<f64>) -> String {
     format!("{:.2} / {:.2} / {:.2}", at(0), at(values.len() / 2), at(values.len() - 1))
 }
 
-async fn run(rounds: usize, memory: &str) {
+async fn run(rounds: usize, memory: &str, round_trip: Duration) {
     let origin = origin().await;
-    let bare = bare(origin).await;
+    let mut bare = bare(origin).await;
     let words = format!(
         "origin = 'http://{origin}'\nlisten = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\nlimit = 100\nmemory = '{memory}'"
     );
     let effective = Effective::new(Config::parse(&words).unwrap()).unwrap();
     let running = Running::start(effective, None, Shutdown::new()).unwrap();
-    let gate = running.address();
+    let mut gate = running.address();
     tokio::spawn(running.serve());
+    if !round_trip.is_zero() {
+        gate = long_line(gate, round_trip / 2).await;
+        bare = long_line(bare, round_trip / 2).await;
+    }
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         // In turns, and each first as often as second.
@@ -195,5 +243,6 @@ fn main() {
     let rounds = words.next().map_or(5, |word| word.parse().expect("a number of rounds"));
     let memory = words.next().unwrap_or_else(|| "256MiB".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(run(rounds, &memory));
+    let round_trip = words.next().map_or(0, |word| word.parse().expect("milliseconds"));
+    runtime.block_on(run(rounds, &memory, Duration::from_millis(round_trip)));
 }

@@ -31,5 +31,6 @@ pub mod relay;
 mod run;
 mod socket;
 pub mod tls;
+mod unsent;
 
 pub use run::{Running, StartError};

@@ -63,6 +63,7 @@ impl Running {
         effective.origin_settings.memory = Some(memory.clone());
         effective.listen_settings.memory = Some(memory.clone());
         effective.listen_settings.memory_wait = effective.gateway.max_wait;
+        effective.listen_settings.proxies = effective.gateway.trusted_proxies.clone();
         effective.gateway.memory = Some(memory);
         let origin = Origin::new(effective.origin, effective.origin_settings)?;
         let clients = Listener::bind(effective.listen, effective.listen_settings)?;
@@ -109,6 +110,7 @@ impl Running {
             let pages = Arc::new(Admin::probe(Arc::clone(&self.gateway)));
             tokio::spawn(probe.run(pages, side.clone()));
         }
+        let gateway = Arc::clone(&self.gateway);
         let serving = self.clients.run(self.gateway, self.shutdown.clone());
         tokio::pin!(serving);
         let whole = tokio::select! {
@@ -117,7 +119,7 @@ impl Running {
                 self.shutdown.on_drain().await;
                 let last_words = (self.drain / 10).min(LAST_WORDS);
                 sleep(self.drain.saturating_sub(last_words)).await;
-                self.shutdown.refuse_waiting();
+                gateway.refuse_waiting();
                 sleep(last_words).await;
             } => false,
         };

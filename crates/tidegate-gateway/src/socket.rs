@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::body::{Pace, PaceSettings};
+use crate::unsent::{self, Unsent};
 
 /// Bytes of a body that may wait unwritten in user space, and the frame that exceeds them: two of the small reads with
 /// which bodies begin, so that one is made while another is written.
@@ -23,6 +24,7 @@ pub(crate) const UNWRITTEN: usize = 8 * 1024;
 pub(crate) struct Socket {
     end: Arc<End>,
     pace: Option<Pace>,
+    unsent: Unsent,
     /// Nothing more can be read.
     read_over: bool,
 }
@@ -102,20 +104,20 @@ macro_rules! on_end {
 
 impl Socket {
     /// A socket whose writes fail when the peer reads slower than it must.
-    pub(crate) fn paced(tcp: TcpStream, pace: PaceSettings) -> Self {
-        Self { end: End::new(Either::Tcp(tcp)), pace: Some(Pace::new(pace)), read_over: false }
+    pub(crate) fn paced(tcp: TcpStream, unsent: Unsent, pace: PaceSettings) -> Self {
+        Self { end: End::new(Either::Tcp(tcp)), pace: Some(Pace::new(pace)), unsent, read_over: false }
     }
 
     /// A socket whose writes wait as long as it takes. A peer that takes no more bytes may have answered already (it
     /// refuses an upload, say, and closes): until its side has been read to the end, what is written is dropped
     /// in silence, so that the answer is not lost for a failed write.
-    pub(crate) fn tcp(tcp: TcpStream) -> Self {
-        Self { end: End::new(Either::Tcp(tcp)), pace: None, read_over: false }
+    pub(crate) fn tcp(tcp: TcpStream, unsent: Unsent) -> Self {
+        Self { end: End::new(Either::Tcp(tcp)), pace: None, unsent, read_over: false }
     }
 
-    /// The same of a unix socket.
+    /// The same of a unix socket, of which the kernel holds what it may without our asking (`wmem_default`, 208 KiB).
     pub(crate) fn unix(unix: UnixStream) -> Self {
-        Self { end: End::new(Either::Unix(unix)), pace: None, read_over: false }
+        Self { end: End::new(Either::Unix(unix)), pace: None, unsent: Unsent::unbounded(), read_over: false }
     }
 
     /// Lets a test look at the options of a TCP connection.
@@ -131,12 +133,12 @@ impl Socket {
         Watch { end: Arc::clone(&self.end) }
     }
 
-    /// `attempt`s a write until it does not block, or the peer has been too slow.
+    /// `attempt`s a write, of no more bytes than it is told, until it does not block, or the peer has been too slow.
     fn poll_write_with(
         &mut self,
         cx: &mut Context<'_>,
         length: usize,
-        attempt: impl Fn(&End) -> io::Result<usize>,
+        attempt: impl Fn(&End, usize) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             match on_end!(self.end, socket => socket.poll_write_ready(cx)) {
@@ -149,8 +151,17 @@ impl Socket {
                     None => return Poll::Pending,
                 },
             }
-            match attempt(&self.end) {
+            let end = &*self.end;
+            let look = || match &end.either {
+                Either::Tcp(tcp) => unsent::look(tcp),
+                Either::Unix(_) => None,
+            };
+            // Inside the runtime's own call, so that it waits for the kernel's word if the answer is no.
+            let ask =
+                || on_end!(end, socket => socket.try_io(Interest::WRITABLE, || unsent::writable(socket)));
+            match self.unsent.may(length, look, ask).and_then(|most| attempt(end, most)) {
                 Ok(sent) => {
+                    self.unsent.handed(sent);
                     if let Some(pace) = &mut self.pace {
                         pace.moved(sent as u64)
                             .map_err(|slow| io::Error::new(io::ErrorKind::TimedOut, slow))?;
@@ -187,6 +198,12 @@ impl Watch {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Would [`gone`](Self::gone) be done? Once that has been polled, this is cheaper to ask.
+    pub(crate) fn is_gone(&self) -> bool {
+        // Nothing is attempted but when the read side is closed.
+        on_end!(self.end, socket => socket.try_io(Interest::PRIORITY, || Ok(()))).is_ok()
     }
 
     /// Nothing is read from now on, until [`read_at_once`](Self::read_at_once): bytes wait in the kernel, which stops
@@ -283,7 +300,10 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, bytes.len(), |end| on_end!(end, socket => socket.try_write(bytes)))
+        self.poll_write_with(cx, bytes.len(), |end, most| {
+            let bytes = bytes.get(..most).unwrap_or(bytes);
+            on_end!(end, socket => socket.try_write(bytes))
+        })
     }
 
     fn poll_write_vectored(
@@ -292,7 +312,14 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = slices.iter().map(|slice| slice.len()).sum();
-        self.poll_write_with(cx, length, |end| on_end!(end, socket => socket.try_write_vectored(slices)))
+        self.poll_write_with(cx, length, |end, most| {
+            if most == length {
+                return on_end!(end, socket => socket.try_write_vectored(slices));
+            }
+            let (pieces, count) = unsent::first(slices, most);
+            let pieces = pieces.get(..count).unwrap_or_default();
+            on_end!(end, socket => socket.try_write_vectored(pieces))
+        })
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -24,14 +24,16 @@ pub(crate) struct Account {
     pub(crate) served_in: (Duration, Duration),
     pub(crate) refused_in: (Duration, Duration),
     pub(crate) statements: usize,
-    /// Statements that began after their client had gone.
+    /// Statements that were executed for clients that had gone when they began.
     pub(crate) for_gone: usize,
-    /// Those of them that had been sent when the client went: on the way to the database, or in its line.
+    /// Statements that began when their client had just gone, having been sent before, and were stopped.
     pub(crate) on_the_way: usize,
-    /// By how much the latest of all began too late.
-    pub(crate) latest: Duration,
     /// Statements whose client went while they ran.
     pub(crate) half_way: usize,
+    /// Statements that were stopped because their client had gone.
+    pub(crate) stopped: usize,
+    /// What was worked on for clients after they had gone, of all that was worked.
+    pub(crate) for_nobody: f64,
 }
 
 /// Waits until the last statement has ended, and reckons up.
@@ -52,25 +54,28 @@ pub(crate) async fn settle(directory: &Path, visits: &[Visit]) -> Result<Account
     account.refused_in = quantiles(visits, End::Refused);
     let rows = db
         .query(
-            "SELECT client, sent, (extract(epoch FROM began) * 1e6)::bigint, (extract(epoch FROM ended) * 1e6)::bigint
+            "SELECT client, (extract(epoch FROM began) * 1e6)::bigint, (extract(epoch FROM ended) * 1e6)::bigint, stopped
              FROM statements",
             &[],
         )
         .await?;
     account.statements = rows.len();
+    let (mut worked, mut for_nobody) = (0, 0);
     for row in rows {
-        let (client, sent): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let (began, ended): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
+        let (client, stopped): (i64, bool) = (row.try_get(0)?, row.try_get(3)?);
+        let (began, ended): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+        worked += ended - began;
+        account.stopped += usize::from(stopped);
         let visit = usize::try_from(client).ok().and_then(|client| visits.get(client));
         let Some(gone) = visit.and_then(|visit| visit.gone).map(micros) else { continue };
+        for_nobody += (ended - began.max(gone)).max(0);
         if began > gone {
-            account.for_gone += 1;
-            account.on_the_way += usize::from(sent <= gone);
-            account.latest = account.latest.max(Duration::from_micros(began.abs_diff(gone)));
+            *if stopped { &mut account.on_the_way } else { &mut account.for_gone } += 1;
         } else if ended > gone {
             account.half_way += 1;
         }
     }
+    account.for_nobody = for_nobody as f64 / (worked as f64).max(1.0);
     Ok(account)
 }
 

@@ -12,26 +12,36 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use tokio::time::{Instant, sleep};
-use tokio_postgres::{Client, Config, NoTls};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::{CancelToken, Client, Config, NoTls};
 
 /// The server's superuser.
 const USER: &str = "tidegate";
 /// Longest time to come up: it takes less than a second, on a machine that does nothing else.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
+/// Longest time for a statement: one that cannot be stopped keeps its connection at most so long.
+const STATEMENT: Duration = Duration::from_secs(5);
+
 /// What a request asks: its client's number, when that was asked (microseconds of unix time), what it takes on average.
 pub(crate) const WORK: &str = "SELECT work($1, $2, $3)";
 
-/// It takes between half and one and a half times the mean, and leaves its mark with the time by the database's own clock.
+/// It takes between half and one and a half times the mean, and leaves its mark with the time by the database's own clock,
+/// also when it is stopped before its end.
 const SCHEMA: &str = "
-    CREATE UNLOGGED TABLE statements (client bigint, sent bigint, began timestamptz, ended timestamptz);
+    CREATE UNLOGGED TABLE statements
+        (client bigint, sent bigint, began timestamptz, ended timestamptz, stopped boolean);
     CREATE FUNCTION work(client bigint, sent bigint, mean float8) RETURNS bigint LANGUAGE plpgsql AS $$
     DECLARE began timestamptz := clock_timestamp();
     BEGIN
         PERFORM pg_sleep(mean * (0.5 + random()));
-        INSERT INTO statements VALUES (client, sent, began, clock_timestamp());
+        INSERT INTO statements VALUES (client, sent, began, clock_timestamp(), false);
         RETURN client;
+    EXCEPTION WHEN query_canceled THEN
+        INSERT INTO statements VALUES (client, sent, began, clock_timestamp(), true);
+        RETURN NULL;
     END $$;";
 
 /// A running server.
@@ -126,8 +136,7 @@ impl Drop for Cluster {
 pub(crate) fn config(directory: &Path) -> Config {
     let mut config = Config::new();
     config.host_path(directory).user(USER).dbname("postgres");
-    // A statement that nobody waits for any more keeps its connection at most so long.
-    config.options("-c statement_timeout=5s");
+    config.options(format!("-c statement_timeout={}", STATEMENT.as_millis()));
     config
 }
 
@@ -136,6 +145,20 @@ pub(crate) async fn connect(directory: &Path) -> Result<Client, tokio_postgres::
     let (client, connection) = config(directory).connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Has the server stop what it does for a connection, if it still does. When this returns the server has sent the signal,
+/// so that no statement after the next one can be met by it: `CancelToken::cancel_query` returns when the request has
+/// been written.
+pub(crate) async fn stop(
+    directory: &Path,
+    connection: &CancelToken,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut socket = UnixStream::connect(directory.join(".s.PGSQL.5432")).await?;
+    connection.cancel_query_raw(&mut socket, NoTls).await?;
+    // It answers nothing, and closes when it has done it.
+    timeout(STATEMENT, socket.read(&mut [0])).await??;
+    Ok(())
 }
 
 /// The newest version's programs, as Debian and its kin install them.

@@ -32,7 +32,7 @@ pub(crate) async fn compare() -> Result<(), Failure> {
         SETTINGS.patience,
     );
     println!(
-        "{:<5}{:>5} {:>8} {:>7} {:>8} {:>8} {:>6} {:>7} {:>16} {:>16} {:>11} {:>9} {:>9}",
+        "{:<5}{:>5} {:>8} {:>7} {:>8} {:>8} {:>6} {:>7} {:>16} {:>16} {:>11} {:>9} {:>9} {:>8} {:>11}",
         "",
         "load",
         "clients",
@@ -46,6 +46,8 @@ pub(crate) async fn compare() -> Result<(), Failure> {
         "statements",
         "for gone",
         "half-way",
+        "stopped",
+        "for nobody",
     );
     let mut accounts = Vec::new();
     for which in ["gate", "pool", "care"] {
@@ -59,8 +61,9 @@ pub(crate) async fn compare() -> Result<(), Failure> {
     }
     println!(
         "\ngate: the gate before the pool; pool: the pool alone; care: the pool alone, and a statement whose client leaves \
-         keeps its connection to its end\nmilliseconds from the request's head; for gone: statements begun after their client had closed its connection; \
-         half-way: statements whose client left while they ran\n"
+         keeps its connection to its end\nmilliseconds from the request's head; for gone: statements executed although their client had closed its \
+         connection before they began; half-way: statements whose client left while they ran; stopped: those that were \
+         stopped for that; for nobody: the time worked for clients that had gone, of all the time worked\n"
     );
     if let [unloaded, _, overloaded] = accounts[..] {
         verdict(&unloaded, &overloaded);
@@ -101,7 +104,7 @@ async fn start(which: &str, directory: &Path) -> Result<(Child, SocketAddr), Fai
 fn show(which: &str, load: f64, clients: usize, account: &Account) {
     let pair = |(p50, p99): (Duration, Duration)| format!("{:.1} / {:.1}", millis(p50), millis(p99));
     println!(
-        "{which:<5}{:>5} {clients:>8} {:>7} {:>8} {:>8} {:>6} {:>7} {:>16} {:>16} {:>11} {:>9} {:>9}",
+        "{which:<5}{:>5} {clients:>8} {:>7} {:>8} {:>8} {:>6} {:>7} {:>16} {:>16} {:>11} {:>9} {:>9} {:>8} {:>10.1}%",
         format!("{load}x"),
         account.served,
         account.refused,
@@ -113,6 +116,8 @@ fn show(which: &str, load: f64, clients: usize, account: &Account) {
         account.statements,
         account.for_gone,
         account.half_way,
+        account.stopped,
+        100.0 * account.for_nobody,
     );
 }
 
@@ -139,14 +144,12 @@ fn verdict(unloaded: &Account, overloaded: &Account) {
             REFUSED_WITHIN.as_millis()
         ),
     );
-    let known = overloaded.for_gone.saturating_sub(overloaded.on_the_way);
     say(
-        known == 0,
+        overloaded.for_gone == 0,
         format!(
-            "statements for clients that had gone: {known}; another {} were on the way to the database when the client left, \
-             at most {:.1} ms",
-            overloaded.on_the_way,
-            millis(overloaded.latest)
+            "statements executed for clients that had gone: {}, at most 0; {} were on the way to the database when the \
+             client left, and were stopped",
+            overloaded.for_gone, overloaded.on_the_way
         ),
     );
 }

@@ -73,7 +73,7 @@ async fn serve(which: &str, address: &str, directory: Option<PathBuf>) -> Result
 async fn app(which: &str, directory: &Path) -> Result<axum::Router, Failure> {
     let pool = service::open(directory, SETTINGS).await?;
     match which {
-        "gate" => Ok(service::behind_gate(&service::gate(pool, SETTINGS)?, SETTINGS)),
+        "gate" => Ok(service::behind_gate(&service::gate(pool, SETTINGS)?, SETTINGS, directory)),
         "pool" => Ok(service::pool_alone(pool, SETTINGS)),
         "care" => Ok(service::pool_with_care(pool, SETTINGS)),
         _ => Err(USAGE.into()),

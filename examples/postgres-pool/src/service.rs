@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +17,18 @@ use tidegate::gate::{PoolError, PoolGate, Pooled};
 use tidegate::http::{Deadline, RespondWith, ready_endpoint};
 use tidegate::tower::OnRefusal;
 use tidegate::{Demand, Outcome, QueueConfig};
+use tokio::time::timeout;
 use tokio_postgres::NoTls;
 
-use crate::cluster::{WORK, config};
+use crate::cluster::{WORK, config, stop};
 use crate::crowd::{date, micros};
 use crate::listen::Presence;
 
 /// The gate before the pool.
 pub(crate) type Gate = PoolGate<Object, deadpool_postgres::PoolError>;
+
+/// How long a statement that was told to stop may take to do so, before it is told again: many times what it takes.
+const STOPS_WITHIN: Duration = Duration::from_millis(50);
 
 /// How the service is set up.
 #[derive(Clone, Copy, Debug)]
@@ -88,9 +93,9 @@ pub(crate) fn gate(pool: Pool, settings: Settings) -> Result<Gate, tidegate::Con
 }
 
 /// The service behind the gate.
-pub(crate) fn behind_gate(gate: &Gate, settings: Settings) -> Router {
+pub(crate) fn behind_gate(gate: &Gate, settings: Settings, directory: &Path) -> Router {
     Router::new()
-        .route("/", get(admitted).with_state((gate.clone(), settings)))
+        .route("/", get(admitted).with_state((gate.clone(), settings, Arc::from(directory))))
         .route("/pool", get(occupants).with_state(gate.clone()))
         .route_service("/ready", ready_endpoint([("db", Arc::new(gate.clone()) as _)]))
 }
@@ -106,7 +111,7 @@ pub(crate) fn pool_with_care(pool: Pool, settings: Settings) -> Router {
 }
 
 async fn admitted(
-    State((gate, settings)): State<(Gate, Settings)>,
+    State((gate, settings, directory)): State<(Gate, Settings, Arc<Path>)>,
     Extension(presence): Extension<Presence>,
     headers: HeaderMap,
 ) -> Response {
@@ -117,7 +122,8 @@ async fn admitted(
     }
     let work = move |db: Pooled<Object>| async move {
         // The last moment at which nothing has been asked of the database.
-        let result = if presence.is_there() { Some(work(&db, client, settings).await) } else { None };
+        let result =
+            if presence.is_there() { Some(wanted(&db, client, settings, &directory).await) } else { None };
         Pooled::finish(db, if matches!(result, Some(Ok(_))) { Outcome::Success } else { Outcome::Ignore });
         result
     };
@@ -166,10 +172,36 @@ async fn occupants(State(gate): State<Gate>) -> String {
     text
 }
 
+/// The statement while its client is there; if it leaves, the database is told to stop.
+async fn wanted(
+    db: &Pooled<Object>,
+    client: i64,
+    settings: Settings,
+    directory: &Path,
+) -> Result<i64, tokio_postgres::Error> {
+    let mut work = pin!(work(db, client, settings));
+    tokio::select! {
+        biased;
+        result = &mut work => return result,
+        () = Pooled::caller_gone(db) => {}
+    }
+    // Its connection is busy until it has ended, so that is waited for. What does not stop it may have come before it.
+    let result = loop {
+        let _ = stop(directory, &db.cancel_token()).await;
+        if let Ok(result) = timeout(STOPS_WITHIN, &mut work).await {
+            break result;
+        }
+    };
+    // What came after its end must meet an empty statement, not the next client's.
+    db.simple_query("").await?;
+    result
+}
+
 async fn work(db: &Object, client: i64, settings: Settings) -> Result<i64, tokio_postgres::Error> {
     let statement = db.prepare_cached(WORK).await?;
     let sent = micros(date());
-    db.query_one(&statement, &[&client, &sent, &settings.statement.as_secs_f64()]).await?.try_get(0)
+    let row = db.query_one(&statement, &[&client, &sent, &settings.statement.as_secs_f64()]).await?;
+    row.try_get(0) // an error if it was stopped
 }
 
 fn answer(result: Result<i64, tokio_postgres::Error>) -> Response {

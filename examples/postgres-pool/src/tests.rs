@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tidegate::gate::PoolGate;
 use tidegate::{AskReady, Demand, QueueConfig, Readiness};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -32,7 +34,8 @@ async fn up(settings: Settings) -> Up {
     let gate = gate(open(cluster.directory(), settings).await.unwrap(), settings).unwrap();
     let listener = listen::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = tokio::spawn(listen::serve(listener, 64, behind_gate(&gate, settings)));
+    let serving =
+        tokio::spawn(listen::serve(listener, 64, behind_gate(&gate, settings, cluster.directory())));
     Up { cluster, gate, address, serving }
 }
 
@@ -95,19 +98,42 @@ async fn nothing_is_done_for_clients_that_left_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_statement_whose_client_leaves_keeps_its_connection_to_its_end() {
-    let slow = Settings { pool: 1, statement: Duration::from_secs(3), ..SMALL };
+async fn a_statement_whose_client_leaves_is_stopped_and_keeps_its_connection_until_then() {
+    let slow = Settings { pool: 1, statement: Duration::from_secs(60), ..SMALL };
     let up = up(slow).await;
-    let leaving = Crowd { patience: Duration::from_secs(1), leaving: 1.0, ..up.crowd(1, 1000.0) };
-    let visits = leaving.come().await;
-    assert_eq!(ended(&visits, End::Left), 1);
-    assert_eq!(up.gate.limiter().stats().in_flight, 1, "its statement still runs");
-    let next = up.crowd(1, 1000.0).come().await;
-    assert_eq!(ended(&next, End::Served), 1);
     let db = crate::cluster::connect(up.cluster.directory()).await.unwrap();
-    let apart = "SELECT (SELECT min(ended) FROM statements) <= (SELECT max(began) FROM statements), count(*) FROM statements";
-    let row = db.query_one(apart, &[]).await.unwrap();
-    assert_eq!((row.get(0), row.get(1)), (true, 2_i64), "one after the other");
+    for turn in 1..=3_i64 {
+        let mut client = TcpStream::connect(up.address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+        let runs = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        while db.query_one(runs, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        drop(client);
+        up.until(|stats| stats.in_flight == 0).await;
+        let counts = "SELECT count(*) FILTER (WHERE stopped), count(*) FROM statements";
+        let row = db.query_one(counts, &[]).await.unwrap();
+        assert_eq!((row.get(0), row.get(1)), (turn, turn), "stopped before its connection was given back");
+    }
+    // The connection is fit for the next, whom no stray cancellation meets.
+    let gate = up.gate.clone();
+    let ask = |db: tidegate::gate::Pooled<deadpool_postgres::Object>| async move {
+        db.query_one("SELECT 1 FROM pg_sleep(0.1)", &[]).await.map(|row| row.get::<_, i32>(0))
+    };
+    assert_eq!(gate.run(Demand::ONE, ask).await.unwrap().unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stops_one_statement_meets_no_other() {
+    let up = up(SMALL).await;
+    // They leave while their statements run, or just when these end; the others use the same connections.
+    let leaving = Crowd { patience: Duration::from_millis(100), leaving: 1.0, ..up.crowd(200, 100.0) };
+    let (left, stayed) =
+        tokio::join!(tokio::spawn(leaving.come()), tokio::spawn(up.crowd(200, 100.0).come()));
+    let (left, stayed) = (left.unwrap(), stayed.unwrap());
+    assert_eq!((ended(&left, End::Failed), ended(&stayed, End::Failed)), (0, 0));
+    assert_eq!(ended(&stayed, End::Served) + ended(&stayed, End::Refused), stayed.len());
+    up.until(|stats| stats.in_flight == 0 && stats.waiting == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

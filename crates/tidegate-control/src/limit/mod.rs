@@ -55,7 +55,8 @@ pub trait LimitAlgorithm: Send + 'static {
 pub struct Explanation {
     /// The algorithm's name.
     pub algorithm: &'static str,
-    /// What it is doing: `idle`, `start`, `base`, `up`, `down`, `high`, `low`, `fixed`, …
+    /// What it is doing: `idle`, `start`, `base`, `up`, `down`, `high`, `low`, `fixed`, …; `alone` if it shares an
+    /// origin with others whose clocks do not agree with its own.
     pub phase: &'static str,
     /// The limit in force.
     pub limit: u64,

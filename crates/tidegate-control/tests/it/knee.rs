@@ -37,13 +37,16 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+fn reported() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![1 => Just(None), 2 => (0..100u64).prop_map(Some), 1 => any::<u64>().prop_map(Some)]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let weight = prop_oneof![4 => 0..4u64, 1 => any::<u64>()];
-    let sample = (view(), time(), time(), weight, outcome(), any::<bool>(), any::<u8>()).prop_map(
-        |(at, elapsed, queued, weight, outcome, in_time, kind)| {
-            Event::Sample(Sample { at, elapsed, queued, weight, outcome, in_time, kind })
-        },
-    );
+    let sample = (view(), time(), time(), weight, outcome(), any::<bool>(), any::<u8>(), reported())
+        .prop_map(|(at, elapsed, queued, weight, outcome, in_time, kind, reported)| {
+            Event::Sample(Sample { at, elapsed, queued, weight, outcome, in_time, kind, reported })
+        });
     prop_oneof![6 => sample, 1 => view().prop_map(Event::Pressure), 3 => view().prop_map(Event::Tick)]
 }
 
@@ -139,7 +142,16 @@ proptest! {
 }
 
 fn work(at: View, elapsed: u64) -> Sample {
-    Sample { at, elapsed, queued: 0, weight: 1, outcome: Outcome::Success, in_time: true, kind: 0 }
+    Sample {
+        at,
+        elapsed,
+        queued: 0,
+        weight: 1,
+        outcome: Outcome::Success,
+        in_time: true,
+        kind: 0,
+        reported: None,
+    }
 }
 
 /// A service that is always asked for more than it can do, without any chance in it.
@@ -151,11 +163,13 @@ struct Service {
     work: u64,
     way: u64,
     outcome: Outcome,
+    /// What it says it has in flight, at this time and with so many of ours.
+    reported: fn(u64, u64) -> Option<u64>,
 }
 
 impl Service {
     fn new(workers: u64, work: u64) -> Self {
-        Self { now: SECOND, area: 0, workers, work, way: 0, outcome: Outcome::Success }
+        Self { now: SECOND, area: 0, workers, work, way: 0, outcome: Outcome::Success, reported: |_, _| None }
     }
 
     /// Lets `seconds` go by; `demand` is the most that is ever in flight. Returns the mean limit.
@@ -180,7 +194,8 @@ impl Service {
             if waiting > 0 {
                 knee.on_pressure(&at);
             }
-            knee.on_sample(&Sample { outcome: self.outcome, ..work(at, takes) });
+            let reported = (self.reported)(self.now, in_flight);
+            knee.on_sample(&Sample { outcome: self.outcome, reported, ..work(at, takes) });
             knee.on_tick(&at);
             sum += knee.limit() as f64 * (self.now - last) as f64;
             last = self.now;
@@ -246,6 +261,19 @@ fn a_slow_dependency_is_not_overload() {
 }
 
 #[test]
+fn latencies_that_nobody_notices_are_no_reason_to_hold_callers_back() {
+    let mut knee = Knee::new();
+    let mut service = Service::new(2, MS / 10);
+    service.run(&mut knee, 5, u64::MAX);
+    let limit = service.run(&mut knee, 5, u64::MAX);
+    assert!((90.0..170.0).contains(&limit), "{limit}: 20 a millisecond for 5 ms are 100");
+    // Whose demand is satisfied below that meets no limit.
+    let mut knee = Knee::new();
+    service.run(&mut knee, 5, 64);
+    assert!(knee.limit() >= 64 && knee.explain().phase == "idle", "{:?}", knee.explain());
+}
+
+#[test]
 fn an_unused_limit_does_not_grow() {
     let mut knee = Knee::new();
     let mut service = Service::new(1000, 20 * MS);
@@ -276,6 +304,53 @@ fn owners_with_one_clock_move_together() {
         assert_eq!(one.explain().phase, other.explain().phase);
     }
     assert!((32..80).contains(&one.limit()), "{}", one.limit());
+}
+
+#[test]
+fn an_owner_hears_when_it_moves_alone() {
+    let mut knee = Knee::shared();
+    let mut service = Service::new(32, 10 * MS);
+    // Its own work is all there is, then a small part of it, then again all.
+    service.reported = |_, in_flight| Some(in_flight);
+    service.run(&mut knee, 10, u64::MAX);
+    assert_ne!(knee.explain().phase, "alone");
+    service.reported = |_, in_flight| Some(in_flight + 2000);
+    service.run(&mut knee, 10, u64::MAX);
+    assert_eq!(knee.explain().phase, "alone");
+    service.reported = |_, in_flight| Some(in_flight);
+    service.run(&mut knee, 10, u64::MAX);
+    assert_ne!(knee.explain().phase, "alone");
+}
+
+#[test]
+fn reports_that_speak_for_a_part_are_not_heard() {
+    let (mut with, mut without) = (Knee::shared(), Knee::shared());
+    let mut service = Service::new(32, 10 * MS);
+    service.run(&mut without, 20, u64::MAX);
+    let mut service = Service::new(32, 10 * MS);
+    service.reported = |now, in_flight| Some(if now / SECOND % 2 == 0 { in_flight / 2 } else { 1 });
+    service.run(&mut with, 20, u64::MAX);
+    assert_eq!(with.limit(), without.limit());
+}
+
+#[test]
+fn no_report_raises_a_limit_without_bound() {
+    let lies: [fn(u64, u64) -> Option<u64>; 5] = [
+        |_, _| Some(1_000_000),
+        |_, _| Some(u64::MAX),
+        |now, _| Some(1 + now / MS % 1_000_000),
+        |now, in_flight| Some(in_flight << (now / (SECOND / 8) % 2 * 10)),
+        |now, in_flight| Some(in_flight * (1 + now % 1000)),
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        let mut knee = Knee::shared();
+        let mut service = Service::new(32, 10 * MS);
+        service.run(&mut knee, 10, u64::MAX);
+        service.reported = lie;
+        service.run(&mut knee, 60, u64::MAX);
+        // Three times the knee, a pair above it, and the floor's forgetting.
+        assert!((1..=32 * 3 * 2).contains(&knee.limit()), "lie {number}: {}", knee.limit());
+    }
 }
 
 #[test]

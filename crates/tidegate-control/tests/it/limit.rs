@@ -8,7 +8,7 @@ const MS: u64 = 1_000_000;
 
 fn sample(now: u64, elapsed: u64, in_flight: u64, outcome: Outcome) -> Sample {
     let at = View { now, unix: now, in_flight, limit: in_flight, ..View::default() };
-    Sample { at, elapsed, queued: 0, weight: 1, outcome, in_time: true, kind: 0 }
+    Sample { at, elapsed, queued: 0, weight: 1, outcome, in_time: true, kind: 0, reported: None }
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {

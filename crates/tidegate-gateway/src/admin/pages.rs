@@ -81,7 +81,7 @@ impl Serve for Admin {
         self: Arc<Self>,
         request: Request<ClientBody>,
         _: Arc<Client>,
-    ) -> impl Future<Output = Response<Page>> + Send + 'static {
+    ) -> impl Future<Output = Response<Page>> + Send + Unpin + 'static {
         let page = self.page(request.method(), request.uri().path(), request.uri().query());
         std::future::ready(page)
     }

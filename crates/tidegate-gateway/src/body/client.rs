@@ -15,22 +15,27 @@ use super::{BoxError, Free, Pace, PaceSettings, Received};
 ///
 /// Ends with [`TooSlow`](super::TooSlow) if the client sends slower than it must, unless
 /// [`without_pace`](Self::without_pace) was said.
+///
+/// Boxed if it has a byte at all: most requests have no body, and are moved several times.
 #[derive(Debug)]
-pub struct ClientBody {
+pub struct ClientBody(Option<Box<Coming>>);
+
+/// What comes from a client.
+#[derive(Debug)]
+struct Coming {
     source: Source,
     pace: Option<Pace>,
 }
 
 #[derive(Debug)]
 enum Source {
-    Empty,
     Http1 {
         body: Incoming,
         free: Option<Free>,
     },
     /// `asks`: told when the body is wanted, by which a client that waits for a 100 gets it.
     Http2 {
-        stream: Received,
+        stream: Option<Received>,
         asks: Option<oneshot::Sender<()>>,
         /// Given the stream if this is dropped before its end.
         leaves: Option<oneshot::Sender<Received>>,
@@ -41,14 +46,18 @@ impl ClientBody {
     /// A body without a byte.
     #[must_use]
     pub fn empty() -> Self {
-        Self { source: Source::Empty, pace: None }
+        Self(None)
+    }
+
+    fn new(source: Source, pace: PaceSettings) -> Self {
+        Self(Some(Box::new(Coming { source, pace: Some(Pace::new(pace)) })))
     }
 
     pub(crate) fn http1(body: Incoming, pace: PaceSettings, free: Option<Free>) -> Self {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self { source: Source::Http1 { body, free }, pace: Some(Pace::new(pace)) }
+        Self::new(Source::Http1 { body, free }, pace)
     }
 
     pub(crate) fn http2(
@@ -60,20 +69,21 @@ impl ClientBody {
         if stream.is_end_stream() {
             return Self::empty();
         }
-        Self { source: Source::Http2 { stream, asks, leaves: Some(leaves) }, pace: Some(Pace::new(pace)) }
+        Self::new(Source::Http2 { stream: Some(stream), asks, leaves: Some(leaves) }, pace)
     }
 
     /// Lets the client pause as long as it likes: for streams in which silence is normal, such as gRPC.
     pub fn without_pace(&mut self) {
-        self.pace = None;
+        if let Some(coming) = &mut self.0 {
+            coming.pace = None;
+        }
     }
 }
 
-impl Drop for ClientBody {
+impl Drop for Coming {
     fn drop(&mut self) {
-        if let Source::Http2 { stream, leaves: Some(leaves), .. } =
-            std::mem::replace(&mut self.source, Source::Empty)
-        {
+        let Source::Http2 { stream, leaves, .. } = &mut self.source else { return };
+        if let (Some(stream), Some(leaves)) = (stream.take(), leaves.take()) {
             if !stream.is_end_stream() {
                 let _ = leaves.send(stream); // nobody waits for it: its client has gone
             }
@@ -89,9 +99,8 @@ impl Body for ClientBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = &mut *self;
+        let Some(this) = &mut self.0 else { return Poll::Ready(None) };
         let polled = match &mut this.source {
-            Source::Empty => return Poll::Ready(None),
             Source::Http1 { body, free } => {
                 let polled = Pin::new(body).poll_frame(cx).map_err(BoxError::from);
                 if let (Poll::Ready(Some(Ok(frame))), Some(free)) = (&polled, free) {
@@ -103,6 +112,7 @@ impl Body for ClientBody {
                 if let Some(asks) = asks.take() {
                     let _ = asks.send(()); // nobody listens: the answer is there already
                 }
+                let Some(stream) = stream else { return Poll::Ready(None) };
                 stream.poll_frame(cx).map_err(BoxError::from)
             }
         };
@@ -120,18 +130,18 @@ impl Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Http1 { body, .. } => body.is_end_stream(),
-            Source::Http2 { stream, .. } => stream.is_end_stream(),
+        match self.0.as_ref().map(|coming| &coming.source) {
+            None => true,
+            Some(Source::Http1 { body, .. }) => body.is_end_stream(),
+            Some(Source::Http2 { stream, .. }) => stream.as_ref().is_none_or(Received::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Http1 { body, .. } => body.size_hint(),
-            Source::Http2 { .. } => SizeHint::default(),
+        match self.0.as_ref().map(|coming| &coming.source) {
+            None => SizeHint::with_exact(0),
+            Some(Source::Http1 { body, .. }) => body.size_hint(),
+            Some(Source::Http2 { .. }) => SizeHint::default(),
         }
     }
 }

@@ -7,6 +7,8 @@ use h2::FlowControl;
 use slab::Slab;
 use tokio::sync::Notify;
 
+use super::inbox::Inbox;
+
 /// What the request bodies of one connection have consumed, and whether some of them want more.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
@@ -16,8 +18,11 @@ pub(crate) struct Flow {
     bodies: AtomicUsize,
     hungry: AtomicUsize,
     news: Notify,
-    streams: Mutex<Slab<FlowControl>>,
+    streams: Mutex<Slab<Coming>>,
 }
+
+/// The credit of a stream, and what has come of its body.
+type Coming = (FlowControl, Arc<Mutex<Inbox>>);
 
 /// A body that may hold bytes of its connection.
 #[derive(Debug)]
@@ -55,24 +60,33 @@ impl Flow {
         self.hungry.load(Relaxed)
     }
 
-    /// One more body, of the stream with this credit.
-    pub(crate) fn body(self: &Arc<Self>, stream: FlowControl) -> Flowing {
+    /// One more body, of the stream with this credit, and what has come of it.
+    pub(super) fn body(self: &Arc<Self>, stream: FlowControl, inbox: Arc<Mutex<Inbox>>) -> Flowing {
         self.bodies.fetch_add(1, Relaxed);
-        let key = self.streams().insert(stream);
+        let key = self.streams().insert((stream, inbox));
         Flowing { flow: Arc::clone(self), hungry: false, key }
     }
 
     /// The streams' windows were lowered: says what that made due. h2 looks at a stream's window only when bytes of it are
     /// consumed; one whose client may send nothing would wait for ever.
     pub(crate) fn lowered(&self) {
-        for (_, stream) in self.streams().iter_mut() {
+        for (_, (stream, _)) in self.streams().iter_mut() {
             // It may be over.
             let _ = stream.release_capacity(0);
         }
     }
 
+    /// Packs what bodies hold that nobody reads. One that is being read at this moment needs none.
+    pub(crate) fn pack(&self) {
+        for (_, (_, inbox)) in self.streams().iter() {
+            if let Ok(mut inbox) = inbox.try_lock() {
+                inbox.pack();
+            }
+        }
+    }
+
     // Under it no body ends, and the one that h2 might wake is the task that asks.
-    fn streams(&self) -> MutexGuard<'_, Slab<FlowControl>> {
+    fn streams(&self) -> MutexGuard<'_, Slab<Coming>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

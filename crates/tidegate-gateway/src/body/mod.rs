@@ -6,6 +6,7 @@
 //! | `client` | [`ClientBody`]: a request's body over either protocol |
 //! | `flow` | what the bodies of an HTTP/2 connection have consumed |
 //! | `free` | when an HTTP/1 body may have large buffers |
+//! | `inbox` | what of an HTTP/2 body has come and was not taken |
 //! | `received` | the body of an HTTP/2 message, from either side |
 //! | `pace` | [`Pace`]: the stall timer and the least rate |
 
@@ -13,12 +14,13 @@ mod ahead;
 mod client;
 mod flow;
 mod free;
+mod inbox;
 mod pace;
 mod received;
 
 pub use ahead::Ahead;
 pub use client::ClientBody;
-pub(crate) use flow::{Flow, Flowing};
+pub(crate) use flow::Flow;
 pub(crate) use free::{Free, SMALL_READS};
 pub(crate) use received::Received;
 

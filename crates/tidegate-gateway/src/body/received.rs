@@ -1,17 +1,20 @@
 //! [`Received`]: the body of an HTTP/2 message as it comes, from either side.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
+use h2::{FlowControl, RecvStream};
 use http_body::Frame;
 
-use super::flow::Flowing;
+use super::flow::{Flow, Flowing};
+use super::inbox::Inbox;
 
 /// A message's body on an HTTP/2 stream. Credit goes back when a frame has been handed on, not when it arrived.
 #[derive(Debug)]
 pub(crate) struct Received {
-    stream: RecvStream,
+    inbox: Arc<Mutex<Inbox>>,
+    credit: FlowControl,
     lent: usize,
     data_ended: bool,
     /// After the stream, so that it is over when this says so.
@@ -19,12 +22,25 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    pub(crate) fn new(stream: RecvStream, flowing: Option<Flowing>) -> Self {
-        Self { stream, lent: 0, data_ended: false, flowing }
+    pub(crate) fn new(mut stream: RecvStream) -> Self {
+        let credit = stream.flow_control().clone();
+        let inbox = Arc::new(Mutex::new(Inbox::new(stream)));
+        Self { inbox, credit, lent: 0, data_ended: false, flowing: None }
+    }
+
+    /// The same, counted among the bodies of its connection.
+    pub(crate) fn counted(stream: RecvStream, flow: &Arc<Flow>) -> Self {
+        let mut this = Self::new(stream);
+        this.flowing = Some(flow.body(this.credit.clone(), Arc::clone(&this.inbox)));
+        this
+    }
+
+    pub(crate) fn is_counted(&self) -> bool {
+        self.flowing.is_some()
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.inbox().is_end_stream()
     }
 
     pub(crate) fn poll_frame(
@@ -33,13 +49,13 @@ impl Received {
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let back = std::mem::take(&mut self.lent);
         if back > 0 {
-            self.stream.flow_control().release_capacity(back)?;
+            self.credit.release_capacity(back)?;
             if let Some(flowing) = &self.flowing {
                 flowing.consumed(back);
             }
         }
         if !self.data_ended {
-            let polled = self.stream.poll_data(cx);
+            let polled = self.inbox().poll_data(cx);
             if let Some(flowing) = &mut self.flowing {
                 flowing.read(polled.is_pending());
             }
@@ -52,15 +68,25 @@ impl Received {
                 None => self.data_ended = true,
             }
         }
-        Poll::Ready(ready!(self.stream.poll_trailers(cx))?.map(|trailers| Ok(Frame::trailers(trailers))))
+        let polled = self.inbox().stream.poll_trailers(cx);
+        Poll::Ready(ready!(polled)?.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    // Nothing that can panic is done under this lock.
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
         if let Some(flowing) = &self.flowing {
-            // h2 gives back what nobody has read.
-            flowing.consumed(self.stream.flow_control().used_capacity());
+            flowing.consumed(self.credit.used_capacity());
+        }
+        // h2 gives back what it has and nobody has read; of what was packed it believes that somebody reads it.
+        let held = self.inbox().held();
+        if held > 0 {
+            let _ = self.credit.release_capacity(held);
         }
     }
 }

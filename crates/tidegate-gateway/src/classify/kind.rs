@@ -11,11 +11,9 @@ use tidegate_control::sample::KINDS;
 /// request has the same kind in every replica and after every restart.
 #[must_use]
 pub fn kind_of(method: &Method, path: &str) -> u8 {
-    let segment = path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in method.as_str().bytes().chain(segment.bytes()) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
+    let segment = path.bytes().skip_while(|byte| *byte == b'/').take_while(|byte| *byte != b'/');
+    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = segment.fold(method.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, add), add);
     let kinds = KINDS as u64;
     u8::try_from((hash ^ (hash >> 32)) % kinds).unwrap_or(0)
 }

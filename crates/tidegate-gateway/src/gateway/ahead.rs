@@ -1,7 +1,7 @@
 //! The part of a body that is read before the door.
 //!
 //! A slow upload must not hold a permit while its bytes trickle in. So a body of declared length is read first: all
-//! of it, or its first 64 KiB.
+//! of it, or its first 64 KiB; when memory is short, 8 KiB.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -21,7 +21,6 @@ use tokio::time::timeout;
 use crate::body::{ClientBody, TooSlow};
 use crate::memory::Tier;
 use crate::origin::RequestBody;
-use crate::refuse::no_memory;
 
 use super::Gateway;
 use super::stop::Stop;
@@ -45,19 +44,14 @@ pub(super) struct Charge {
 }
 
 impl Charge {
-    /// Charges `bytes` to the queue, and beyond what a request's own charge covers to the memory. **When full**: refused
-    /// for [`Reason::Memory`].
+    /// Charges `bytes` to the queue, and beyond what a request's own charge covers to the memory; as many as that covers, if
+    /// there is no memory for more. **When the queue is full**: refused for [`Reason::Memory`].
     fn new(gateway: &Arc<Gateway>, bytes: u64) -> Result<Self, Problem> {
         let lease = match &gateway.settings.memory {
-            Some(memory) if bytes > COVERED => match memory.lease(bytes - COVERED, Tier::Grow) {
-                None => {
-                    memory.refused();
-                    return Err(no_memory());
-                }
-                lease => lease,
-            },
+            Some(memory) if bytes > COVERED => Some(memory.lease(bytes - COVERED, Tier::Grow)),
             _ => None,
         };
+        let bytes = if matches!(lease, Some(None)) { COVERED } else { bytes };
         let most = gateway.settings.max_queue_bytes;
         gateway
             .queue_bytes
@@ -69,7 +63,7 @@ impl Charge {
                     "The gateway's memory for waiting requests is used up.",
                 )
             })?;
-        Ok(Self { gateway: Arc::clone(gateway), bytes, _lease: lease })
+        Ok(Self { gateway: Arc::clone(gateway), bytes, _lease: lease.flatten() })
     }
 }
 
@@ -114,8 +108,8 @@ pub(super) async fn read(
     mut body: ClientBody,
     length: u64,
 ) -> Result<(RequestBody, Charge), Stop> {
-    let wanted = length.min(MOST);
-    let charge = Charge::new(gateway, wanted)?;
+    let charge = Charge::new(gateway, length.min(MOST))?;
+    let wanted = charge.bytes;
     let mut ahead = Ahead::default();
     let mut have = 0;
     let reading = async {

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use tidegate::http::Problem;
 use tidegate::limit::Knee;
-use tidegate::{ConfigError, Limiter, QueueConfig, Reason};
+use tidegate::{ConfigError, Limiter, Permit, QueueConfig, Reason};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::body::ClientBody;
@@ -21,6 +21,7 @@ use crate::observe::{AccessLog, MemoryStatus, Metrics, Snapshot, Status, Why};
 use crate::origin::{Origin, OriginFacts};
 use crate::refuse::Audience;
 use crate::relay::headers::ToOrigin;
+use crate::relay::load::Report;
 
 use super::answer::Answer;
 use super::settings::{GatewaySettings, LimitChoice};
@@ -34,7 +35,7 @@ const SWEEP: u64 = 100;
 /// … and the answers that may lie unread every 250 ms.
 const LOOK: u64 = 25;
 
-/// The connections that hold most bytes, of which the status tells so many.
+/// The connections, and the addresses, that hold most bytes, of which the status tells so many.
 const HOLDERS: usize = 10;
 
 /// Stands before one origin.
@@ -145,6 +146,12 @@ impl Gateway {
         self.shutdown.draining()
     }
 
+    /// Answers those that still wait: there is no time left for their work.
+    pub fn refuse_waiting(&self) {
+        self.shutdown.refuse_waiting();
+        self.limiter.refuse_waiting();
+    }
+
     /// Figures of the bytes held for peers.
     #[must_use]
     pub fn memory_facts(&self) -> MemoryFacts {
@@ -203,11 +210,25 @@ impl Gateway {
             connections: connections.in_flight,
             connections_limit: connections.limit,
             streams: self.streams.stats().in_flight,
-            memory: self
-                .settings
-                .memory
-                .as_ref()
-                .map(|memory| MemoryStatus { facts: memory.facts(), top: memory.holders(HOLDERS) }),
+            memory: self.settings.memory.as_ref().map(|memory| MemoryStatus {
+                facts: memory.facts(),
+                top: memory.holders(HOLDERS),
+                addresses: memory.parties(HOLDERS),
+            }),
+        }
+    }
+
+    /// What the origin said of its load goes with the permit to the limiter.
+    pub(super) fn hear(&self, report: Report, permit: Option<&mut Permit>) {
+        match report {
+            Report::None => {}
+            Report::InFlight(units) => {
+                self.metrics.load_report(true);
+                if let Some(permit) = permit {
+                    permit.report_in_flight(units);
+                }
+            }
+            Report::Bad => self.metrics.load_report(false),
         }
     }
 
@@ -225,7 +246,7 @@ impl Serve for Gateway {
         self: Arc<Self>,
         request: Request<ClientBody>,
         client: Arc<Client>,
-    ) -> impl Future<Output = Response<Answer>> + Send + 'static {
+    ) -> impl Future<Output = Response<Answer>> + Send + Unpin + 'static {
         way::go(self, request, client)
     }
 
@@ -240,16 +261,28 @@ async fn tick(gateway: Weak<Gateway>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut count: u64 = 0;
+    let mut warned = false;
     loop {
         ticks.tick().await;
         let Some(gateway) = gateway.upgrade() else { return };
         gateway.limiter.tick();
+        if gateway.shutdown.refuses_waiting() {
+            // Also those that have come since.
+            gateway.limiter.refuse_waiting();
+        }
         count += 1;
         if count % LOOK == 0 {
             gateway.unread.look(&gateway.streams);
         }
         if count % SWEEP == 0 {
             gateway.origin.sweep();
+            // Once: whether it still is so, the status tells.
+            if !warned && gateway.limiter.explain().phase == "alone" {
+                warned = true;
+                tracing::warn!(
+                    "other gates before this origin do not keep time with this one: do their clocks agree?"
+                );
+            }
         }
     }
 }

@@ -3,9 +3,10 @@
 //! The origin's work is real although nobody waits for it. So when the client leaves, the origin is told, and the
 //! permit stays out until the origin answers or closes, at most for the p99 of this kind of work.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::StatusCode;
 use tidegate::Permit;
@@ -31,21 +32,23 @@ impl InFlight {
         Self { exchange: Some(exchange), permit: Some(permit), gateway: Arc::clone(gateway), kind }
     }
 
-    /// The answer's head, with the permit that is still out for its body; on an error the permit has gone back.
-    pub(super) async fn answered(mut self) -> Result<(Reply, Option<Permit>), OriginError> {
-        let result = match &mut self.exchange {
-            Some(exchange) => poll_fn(|cx| Pin::new(&mut *exchange).poll(cx)).await,
-            None => std::future::pending().await,
-        };
+    /// Ready with the answer's head, or with why there is none; then [`ends`](Self::ends) must be said.
+    pub(super) fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, OriginError>> {
+        match &mut self.exchange {
+            Some(exchange) => Pin::new(exchange).poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The permit that is still out for the answer's body. If there is none for an `error`, it goes back.
+    pub(super) fn ends(&mut self, error: Option<&OriginError>) -> Option<Permit> {
         self.exchange = None;
-        let permit = self.permit.take();
-        match result {
-            Ok(reply) => Ok((reply, permit)),
-            Err(error) => {
-                if let Some(permit) = permit {
-                    permit.finish(of_error(&error));
-                }
-                Err(error)
+        let permit = self.permit.take()?;
+        match error {
+            None => Some(permit),
+            Some(error) => {
+                permit.finish(of_error(error));
+                None
             }
         }
     }

@@ -6,6 +6,7 @@
 //! | `assembly` | [`Gateway`]: the limiter, the origin, and what is seen of them |
 //! | `way` | one request from its head to its answer |
 //! | `record` | what is known of it, for metrics and the log |
+//! | `door` | for those who cannot go through it at once |
 //! | `ahead` | the part of a body that is read before the door |
 //! | `stop` | why a request gets no answer of the origin |
 //! | `in_flight` | a request at the origin, whose client may leave |
@@ -15,6 +16,7 @@
 mod ahead;
 mod answer;
 mod assembly;
+mod door;
 mod in_flight;
 mod record;
 mod settings;

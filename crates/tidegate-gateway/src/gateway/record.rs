@@ -68,10 +68,10 @@ impl Record {
         self.stage = stage;
     }
 
-    /// The request was admitted.
-    pub(super) fn admitted(&mut self, permit: &Permit) {
+    /// The request was admitted; `at_once` spares another look at the clock.
+    pub(super) fn admitted(&mut self, permit: &Permit, at_once: bool) {
         self.stage = Stage::Origin;
-        self.sent = Some(Instant::now());
+        self.sent = Some(if at_once { self.started } else { Instant::now() });
         let waited = permit.waited();
         self.gateway.metrics.waited(waited);
         if let Some(line) = &mut self.line {

@@ -1,17 +1,20 @@
 //! One request from its head to its answer.
 //!
 //! The future is dropped when the client goes; what must then be done is in the `Drop` of what it holds: the ticket
-//! leaves the queue, the exchange tells the origin, the record counts.
+//! leaves the queue, the exchange tells the origin, the record counts. It is written by hand, because what most requests
+//! carry would be moved a dozen times by nested `async` functions.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request, response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
 use tidegate::http::Problem;
-use tidegate::{Admission, Criticality, Demand, Permit, Readiness, Reason};
-use tidegate_control::sample::Outcome;
+use tidegate::{Admission, Criticality, Demand, Permit, Reason, Ticket};
 use tokio::time::Instant;
 
 use crate::body::{BoxError, ClientBody};
@@ -19,147 +22,271 @@ use crate::classify::{criticality_of, kind_of, time_left};
 use crate::listen::{Client, Protocol};
 use crate::memory::{TUNNEL, Tier};
 use crate::observe::Stage;
-use crate::origin::{OriginErrorKind, ReplyBody, RequestBody};
+use crate::origin::{OriginError, OriginErrorKind, Reply, RequestBody};
 use crate::refuse::{Audience, is_grpc, no_memory, no_place_for_a_stream, problem_of};
 use crate::relay::fields::Fields;
+use crate::relay::load::take_report;
 use crate::relay::{headers, tunnel};
 
 use super::Gateway;
-use super::ahead;
 use super::answer::{Answer, Relay, stream_watch};
+use super::door::{self, Asks, Reading};
 use super::in_flight::{InFlight, of_status};
 use super::record::Record;
 use super::stop::Stop;
 
-/// A request as it came.
-struct Heard {
-    head: request::Parts,
-    fields: Fields,
-    body: ClientBody,
+/// One request on its way. Nothing happens before it is polled.
+pub(super) struct Way {
+    gateway: Arc<Gateway>,
+    client: Arc<Client>,
+    at: Place,
+    /// After the place, so that what is to be counted of one that leaves is counted when it has left.
+    known: Option<Known>,
 }
 
-/// What a request became at the origin.
-struct Passed {
-    head: response::Parts,
-    body: ReplyBody,
-    permit: Option<Permit>,
-    stream: Option<Permit>,
-    outcome: Outcome,
-    may_stream: bool,
+/// Where it is.
+enum Place {
+    Heard(Request<ClientBody>),
+    /// The begin of its body is read.
+    Reading(Pin<Box<dyn Reading>>),
+    Queue(Ticket, Box<Asks>),
+    Origin(InFlight),
+    Over,
+}
+
+/// What is known of a request when its head is on its way.
+struct Known {
+    record: Record,
+    audience: Audience,
+    kind: u8,
+    grpc: bool,
+    upgrade: Option<OnUpgrade>,
 }
 
 /// Answers a request.
-pub(super) async fn go(
-    gateway: Arc<Gateway>,
-    request: Request<ClientBody>,
-    client: Arc<Client>,
-) -> Response<Answer> {
-    let (head, body) = request.into_parts();
-    let fields = Fields::of(&head.headers);
-    let told = fields.has(Fields::AUDIENCE | Fields::CONTENT_TYPE);
-    let audience = if told { Audience::of(&head.method, &head.headers) } else { Audience::Program };
-    let class = if fields.has(Fields::CLASS) { criticality_of(&head.headers) } else { Criticality::Critical };
-    let left = if fields.has(Fields::TIME) { time_left(&head.headers) } else { None };
-    let patience = left.unwrap_or(gateway.settings.client_timeout);
-    let mut record = Record::begin(&gateway, &head, &client, class, patience);
-    let kind = kind_of(&head.method, head.uri.path());
-    let mut demand = Demand::ONE.class(class).kind(kind).patience(patience);
-    if let Some(deadline) = left.and_then(|left| Instant::now().checked_add(left)) {
-        demand = demand.deadline(deadline);
-    }
-    let heard = Heard { head, fields, body };
-    match pass(&gateway, heard, &client, demand, kind, &mut record).await {
-        Ok(Passed { head, body, permit, stream, outcome, may_stream }) => {
-            let status = head.status;
-            gateway.metrics.response(status);
-            record.enters(Stage::Answering);
-            let becomes_stream = may_stream.then(|| stream_watch(&gateway.streams));
-            let body = Some(body);
-            let (unread, watched) = (Arc::clone(&gateway.unread), None);
-            let relay =
-                Relay { body, permit, watched, unread, outcome, stream, becomes_stream, record, status };
-            // HTTP/1 asks for the first bytes at once; HTTP/2 only if the client gives credit.
-            Response::from_parts(head, Answer::relay(relay, client.protocol == Protocol::Http2))
+pub(super) fn go(gateway: Arc<Gateway>, request: Request<ClientBody>, client: Arc<Client>) -> Way {
+    Way { gateway, client, at: Place::Heard(request), known: None }
+}
+
+impl Future for Way {
+    type Output = Response<Answer>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Answer>> {
+        let this = self.get_mut();
+        loop {
+            let done = match &mut this.at {
+                Place::Heard(_) => match std::mem::replace(&mut this.at, Place::Over) {
+                    Place::Heard(request) => this.begin(request),
+                    _ => return Poll::Pending,
+                },
+                Place::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
+                    Ok((asks, demand)) => this.ask(asks, demand),
+                    Err(stop) => Some(this.stop(stop)),
+                },
+                Place::Queue(ticket, _) => {
+                    let admitted = ready!(Pin::new(ticket).poll(cx));
+                    match (std::mem::replace(&mut this.at, Place::Over), admitted) {
+                        (Place::Queue(_, asks), Ok(permit)) => this.send(*asks, permit, false),
+                        (_, Err(refused)) => Some(this.stop(door::stop_of(&refused))),
+                        _ => return Poll::Pending,
+                    }
+                }
+                Place::Origin(in_flight) => {
+                    let answered = ready!(in_flight.poll_answered(cx));
+                    let permit = in_flight.ends(answered.as_ref().err());
+                    this.at = Place::Over;
+                    Some(match (answered, this.known.take()) {
+                        (Ok(reply), Some(known)) => this.relay(reply, permit, known),
+                        (Err(error), known) => {
+                            this.known = known;
+                            this.stop(no_answer(error))
+                        }
+                        _ => return Poll::Pending,
+                    })
+                }
+                Place::Over => return Poll::Pending,
+            };
+            if let Some(response) = done {
+                return Poll::Ready(response);
+            }
         }
-        Err(Stop::Refused(problem)) => {
-            record.finish(problem.status, Some(problem.reason));
-            gateway.say(&problem, audience)
-        }
-        // The record counts it as it is dropped.
-        Err(Stop::Left(problem)) => audience.answer(&problem).map(Answer::whole),
     }
 }
 
-async fn pass(
-    gateway: &Arc<Gateway>,
-    Heard { mut head, fields, mut body }: Heard,
-    client: &Arc<Client>,
-    demand: Demand,
-    kind: u8,
-    record: &mut Record,
-) -> Result<Passed, Stop> {
-    if head.method == Method::CONNECT {
-        let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
-        return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail).into());
-    }
-    let grpc = fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers);
-    if grpc {
-        body.without_pace();
-    }
-    // HTTP/2 has no such upgrade, so an origin that is spoken to in it is not asked.
-    let may_upgrade = !gateway.origin.speaks_http2() && fields.has(Fields::UPGRADE) && wants_upgrade(&head);
-    let client_upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| may_upgrade);
-    let sized = fields.has(Fields::CONTENT_LENGTH);
-    let declared =
-        if sized && !grpc && !fields.has(Fields::EXPECT) { declared_length(&head.headers) } else { None };
-    let bypasses = gateway.settings.bypass.iter().any(|path| path == head.uri.path());
-    let trusted = gateway.settings.trusted_proxies.contains(client.peer.ip());
-    gateway
-        .to_origin
-        .rewrite(&mut head, client, fields, trusted, client_upgrade.is_some())
-        .map_err(|unfit| Problem::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
-
-    if !gateway.origin.speaks_http2() && !body.is_end_stream() && !sized {
-        // Said here, or hyper would send a GET without its body.
-        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-
-    let (body, permit) = if bypasses {
-        gateway.metrics.bypassed();
-        let body = RequestBody::new(Default::default(), body);
-        (body, gateway.bypass.try_acquire(demand).map_err(|refused| problem_of(&refused))?)
-    } else {
-        enter(gateway, body, declared, demand, record).await?
-    };
-    record.admitted(&permit);
-    let exchange = gateway.origin.send(Request::from_parts(head, body));
-    let in_flight = InFlight::new(gateway, exchange, permit, kind);
-    let (mut reply, mut permit) = in_flight.answered().await.map_err(|error| {
-        tracing::debug!(%error, "no answer of the origin");
-        match error.kind() {
-            OriginErrorKind::ClientBody => Stop::of_body(&BoxError::from(error)),
-            _ => Problem::from(&error).into(),
+impl Way {
+    /// Reads the head, and goes on to the door; or the answer, if there is one already.
+    fn begin(&mut self, request: Request<ClientBody>) -> Option<Response<Answer>> {
+        let gateway = &self.gateway;
+        let (mut head, mut body) = request.into_parts();
+        let fields = Fields::of(&head.headers);
+        let told = fields.has(Fields::AUDIENCE | Fields::CONTENT_TYPE);
+        let audience = if told { Audience::of(&head.method, &head.headers) } else { Audience::Program };
+        let class =
+            if fields.has(Fields::CLASS) { criticality_of(&head.headers) } else { Criticality::Critical };
+        let left = if fields.has(Fields::TIME) { time_left(&head.headers) } else { None };
+        let patience = left.unwrap_or(gateway.settings.client_timeout);
+        let record = Record::begin(gateway, &head, &self.client, class, patience);
+        let kind = kind_of(&head.method, head.uri.path());
+        let grpc = fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers);
+        self.known = Some(Known { record, audience, kind, grpc, upgrade: None });
+        let mut demand = Demand::ONE.class(class).kind(kind).patience(patience);
+        if let Some(deadline) = left.and_then(|left| Instant::now().checked_add(left)) {
+            demand = demand.deadline(deadline);
         }
-    })?;
+        let bypasses = gateway.settings.bypass.iter().any(|path| path == head.uri.path());
+        let early = fields.has(Fields::CONTENT_LENGTH) && !grpc && !fields.has(Fields::EXPECT) && !bypasses;
+        let declared = if early { declared_length(&head.headers) } else { None };
+        if let Err(stop) = self.rewrite(&mut head, &mut body, fields, grpc) {
+            return Some(self.stop(stop));
+        }
+        if let Some(length) = declared.filter(|length| *length > 0 && !body.is_end_stream()) {
+            let reading = door::read_ahead(Arc::clone(&self.gateway), head, body, length, demand);
+            self.at = Place::Reading(Box::pin(reading));
+            return None;
+        }
+        let asks = Asks { head, body: RequestBody::new(Default::default(), body), waiting_bytes: None };
+        if !bypasses {
+            return self.ask(asks, demand);
+        }
+        self.gateway.metrics.bypassed();
+        match self.gateway.bypass.try_acquire(demand) {
+            Ok(permit) => self.send(asks, permit, true),
+            Err(refused) => Some(self.stop(problem_of(&refused).into())),
+        }
+    }
 
-    let upgraded = reply.head.status == StatusCode::SWITCHING_PROTOCOLS;
-    let mut stream = None;
-    let fields = Fields::of(&reply.head.headers);
-    let typed = fields.has(Fields::CONTENT_TYPE);
-    let endless = (typed && is_endless(&reply.head.headers)) || (grpc && reply.body.still_sending());
-    if upgraded || endless {
+    /// Turns the head into the one that the origin gets.
+    fn rewrite(
+        &mut self,
+        head: &mut request::Parts,
+        body: &mut ClientBody,
+        fields: Fields,
+        grpc: bool,
+    ) -> Result<(), Stop> {
+        if head.method == Method::CONNECT {
+            let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail).into());
+        }
+        if grpc {
+            body.without_pace();
+        }
+        let (gateway, client) = (&self.gateway, &self.client);
+        let http2 = gateway.origin.speaks_http2();
+        // HTTP/2 has no such upgrade, so an origin that is spoken to in it is not asked.
+        let may_upgrade = !http2 && fields.has(Fields::UPGRADE) && wants_upgrade(head);
+        let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| may_upgrade);
+        let trusted = gateway.settings.trusted_proxies.contains(client.peer.ip());
+        gateway
+            .to_origin
+            .rewrite(head, client, fields, trusted, upgrade.is_some())
+            .map_err(|unfit| Problem::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
+        if !http2 && !body.is_end_stream() && !fields.has(Fields::CONTENT_LENGTH) {
+            // Said here, or hyper would send a GET without its body.
+            head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        if let (Some(_), Some(known)) = (&upgrade, &mut self.known) {
+            known.upgrade = upgrade;
+        }
+        Ok(())
+    }
+
+    /// Asks at the door.
+    fn ask(&mut self, asks: Asks, demand: Demand) -> Option<Response<Answer>> {
+        if let Some(known) = &mut self.known {
+            known.record.enters(Stage::Waiting);
+        }
+        match self.gateway.limiter.enqueue(demand) {
+            Ok(Admission::Admitted(permit)) => {
+                let at_once = asks.waiting_bytes.is_none();
+                self.send(asks, permit, at_once)
+            }
+            Ok(Admission::Waiting(ticket)) => {
+                // The gateway's tick, every 10 ms, sees whose time is over.
+                self.at = Place::Queue(ticket.without_alarm(), Box::new(asks));
+                None
+            }
+            Err(refused) => Some(self.stop(problem_of(&refused).into())),
+        }
+    }
+
+    /// From the door to the origin.
+    fn send(&mut self, asks: Asks, permit: Permit, at_once: bool) -> Option<Response<Answer>> {
+        let Asks { head, body, waiting_bytes } = asks;
+        drop(waiting_bytes);
+        let mut kind = 0;
+        if let Some(known) = &mut self.known {
+            known.record.admitted(&permit, at_once);
+            kind = known.kind;
+        }
+        let exchange = self.gateway.origin.send(Request::from_parts(head, body));
+        self.at = Place::Origin(InFlight::new(&self.gateway, exchange, permit, kind));
+        None
+    }
+
+    /// What the client gets of the origin's answer.
+    fn relay(&mut self, mut reply: Reply, mut permit: Option<Permit>, mut known: Known) -> Response<Answer> {
+        let (status, fields) = (reply.head.status, Fields::of(&reply.head.headers));
+        if fields.has(Fields::LOAD) {
+            self.gateway.hear(take_report(&mut reply.head.headers), permit.as_mut());
+        }
+        let grpc = known.grpc;
+        let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
+        let endless = (fields.has(Fields::CONTENT_TYPE) && is_endless(&reply.head.headers))
+            || (grpc && reply.body.still_sending());
+        let mut stream = None;
+        if upgraded || endless {
+            match self.leave_the_limiter(&mut reply, &mut permit, &mut known, upgraded) {
+                Ok(place) => stream = place,
+                Err(stop) => {
+                    self.known = Some(known);
+                    return self.stop(stop);
+                }
+            }
+        }
+        if upgraded || endless || grpc {
+            reply.body.without_pace();
+        }
+        let (gateway, protocol) = (&self.gateway, self.client.protocol);
+        if protocol == Protocol::Http2 {
+            reply.body.in_small_reads();
+        }
+        headers::to_client(&mut reply.head, fields, protocol, upgraded);
+        gateway.metrics.response(status);
+        known.record.enters(Stage::Answering);
+        let relay = Relay {
+            outcome: of_status(status),
+            becomes_stream: (grpc && permit.is_some()).then(|| stream_watch(&gateway.streams)),
+            body: Some(reply.body),
+            permit,
+            watched: None,
+            unread: Arc::clone(&gateway.unread),
+            stream,
+            record: known.record,
+            status,
+        };
+        // HTTP/1 asks for the first bytes at once; HTTP/2 only if the client gives credit.
+        Response::from_parts(reply.head, Answer::relay(relay, protocol == Protocol::Http2))
+    }
+
+    /// A tunnel, or an answer without end, goes into the count of streams. The place there, unless a tunnel has it.
+    fn leave_the_limiter(
+        &mut self,
+        reply: &mut Reply,
+        permit: &mut Option<Permit>,
+        known: &mut Known,
+        upgraded: bool,
+    ) -> Result<Option<Permit>, Stop> {
+        let (gateway, client) = (&self.gateway, &self.client);
         let place = gateway.streams.try_acquire(1);
-        stream = Some(place.map_err(|refused| no_place_for_a_stream(&refused, grpc))?);
+        let stream = place.map_err(|refused| no_place_for_a_stream(&refused, known.grpc))?;
         if let Some(permit) = permit.take() {
             permit.ignore();
         }
-        reply.body.without_pace();
-    } else if grpc {
-        reply.body.without_pace();
-    }
-    if upgraded {
-        let origin_upgrade = reply.head.extensions.remove::<OnUpgrade>();
-        let (Some(ours), Some(theirs)) = (client_upgrade, origin_upgrade) else {
+        if !upgraded {
+            return Ok(Some(stream));
+        }
+        let (Some(ours), Some(theirs)) = (known.upgrade.take(), reply.head.extensions.remove::<OnUpgrade>())
+        else {
             let detail = "The service changed the protocol without being asked.";
             return Err(Problem::new(StatusCode::BAD_GATEWAY, Reason::OriginDown, detail).into());
         };
@@ -174,69 +301,40 @@ async fn pass(
             },
         };
         gateway.metrics.upgraded();
-        let (gateway, client, stream) = (Arc::clone(gateway), Arc::clone(client), stream.take());
+        let (gateway, client) = (Arc::clone(gateway), Arc::clone(client));
         // One task for each stream permit; the client's connection permit stays out with it.
         tokio::spawn(async move {
             tunnel::run(ours, theirs, &gateway.shutdown).await;
             drop((held, client, stream));
         });
+        Ok(None)
     }
-    if client.protocol == Protocol::Http2 {
-        reply.body.in_small_reads();
+
+    /// The answer to what gets none of the origin.
+    fn stop(&mut self, stop: Stop) -> Response<Answer> {
+        self.at = Place::Over;
+        let mut known = self.known.take();
+        let audience = known.as_ref().map_or(Audience::Program, |known| known.audience);
+        match stop {
+            Stop::Refused(problem) => {
+                if let Some(known) = &mut known {
+                    known.record.finish(problem.status, Some(problem.reason));
+                }
+                self.gateway.say(&problem, audience)
+            }
+            // The record counts it as it is dropped.
+            Stop::Left(problem) => audience.answer(&problem).map(Answer::whole),
+        }
     }
-    headers::to_client(&mut reply.head, fields, client.protocol, upgraded);
-    let outcome = of_status(reply.head.status);
-    let may_stream = grpc && permit.is_some();
-    Ok(Passed { head: reply.head, body: reply.body, permit, stream, outcome, may_stream })
 }
 
-/// Through the door: the begin of the body, then a permit.
-async fn enter(
-    gateway: &Arc<Gateway>,
-    body: ClientBody,
-    declared: Option<u64>,
-    demand: Demand,
-    record: &mut Record,
-) -> Result<(RequestBody, Permit), Stop> {
-    let mut waiting_bytes = None;
-    let body = match declared.filter(|length| *length > 0 && !body.is_end_stream()) {
-        None => RequestBody::new(Default::default(), body),
-        Some(length) => {
-            // Who would be refused anyway need not send its body first. (A dry run refuses nobody, and counts once.)
-            if let (false, Readiness::Saturated { .. }) =
-                (gateway.settings.dry_run, gateway.limiter.readiness_for(&demand))
-            {
-                match gateway.limiter.enqueue(demand.clone()) {
-                    Err(refused) => return Err(problem_of(&refused).into()),
-                    Ok(Admission::Admitted(permit)) => permit.ignore(),
-                    Ok(Admission::Waiting(ticket)) => ticket.decline(),
-                }
-            }
-            let (body, charge) = ahead::read(gateway, body, length).await?;
-            waiting_bytes = Some(charge);
-            body
-        }
-    };
-    record.enters(Stage::Waiting);
-    let admission = gateway.limiter.enqueue(demand).map_err(|refused| problem_of(&refused))?;
-    let permit = match admission {
-        Admission::Admitted(permit) => permit,
-        Admission::Waiting(ticket) => {
-            // The gateway's tick, every 10 ms, sees whose time is over.
-            let mut ticket = ticket.without_alarm();
-            tokio::select! {
-                biased;
-                admitted = &mut ticket => admitted.map_err(|refused| problem_of(&refused))?,
-                () = gateway.shutdown.on_refuse_waiting() => {
-                    ticket.decline();
-                    let detail = "The gateway is shutting down.";
-                    return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Draining, detail).into());
-                }
-            }
-        }
-    };
-    drop(waiting_bytes);
-    Ok((body, permit))
+/// Why there is no answer of the origin.
+fn no_answer(error: OriginError) -> Stop {
+    tracing::debug!(%error, "no answer of the origin");
+    match error.kind() {
+        OriginErrorKind::ClientBody => Stop::of_body(&BoxError::from(error)),
+        _ => Problem::from(&error).into(),
+    }
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

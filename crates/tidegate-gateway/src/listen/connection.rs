@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::memory::{Account, Kind};
+use crate::memory::Kind;
 use crate::socket::Socket;
+use crate::unsent::Unsent;
 
 use super::listener::Accepted;
 use super::{Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
@@ -39,18 +40,16 @@ enum Transport {
 
 /// Serves one accepted connection to its end.
 pub(super) async fn serve<S: Serve>(
-    Accepted { tcp, peer, permit, floor }: Accepted,
+    Accepted { tcp, peer, permit, account }: Accepted,
     local: SocketAddr,
     service: Arc<S>,
     settings: Arc<ListenSettings>,
     shutdown: Shutdown,
 ) {
-    let account =
-        settings.memory.as_ref().zip(floor).map(|(memory, floor)| Account::open(memory, floor, peer));
     // Small answers must not wait for an acknowledgement; an error means the connection is gone.
     let _ = tcp.set_nodelay(true);
-    let _ = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(settings.unsent_bytes);
-    let socket = Socket::paced(tcp, settings.pace);
+    let unsent = Unsent::new(&tcp, settings.unsent_bytes);
+    let socket = Socket::paced(tcp, unsent, settings.pace);
     let watch = socket.watch();
     let opening = open(socket, &settings);
     let opened = tokio::select! {

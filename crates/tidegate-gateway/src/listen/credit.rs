@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Buf;
-use h2::FlowControl;
+use h2::RecvStream;
 use h2::server::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::body::{Flow, Flowing};
+use crate::body::{Flow, Received};
 use crate::memory::{Account, Charge, Tier};
 
 use super::frames::Seen;
@@ -68,9 +68,14 @@ impl Credit {
         &self.account
     }
 
-    /// One more body.
-    pub(super) fn body(&self, stream: FlowControl) -> Flowing {
-        self.flow.body(stream)
+    /// A request's body, counted if there is more of it.
+    pub(super) fn body(&self, stream: RecvStream) -> Received {
+        if stream.is_end_stream() { Received::new(stream) } else { Received::counted(stream, &self.flow) }
+    }
+
+    /// Packs what bodies hold that nobody reads.
+    pub(super) fn pack(&self) {
+        self.flow.pack();
     }
 
     /// What its bodies have consumed, and where it hears that memory is short.

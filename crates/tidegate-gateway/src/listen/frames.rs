@@ -2,7 +2,8 @@
 //!
 //! It tells what h2 does not: that the client has acknowledged settings, and how many bytes of header blocks have
 //! come. A header block can unpack to a hundred times its size, so h2 gets no more of them in one round than
-//! [`ROUND`]; what they became is charged, or refused, before the next.
+//! [`ROUND`]; what they became is charged, or refused, before the next. Nor does it get more small pieces of bodies than fill
+//! [`CRUMBS`] of its buffers before those that nobody reads are packed.
 
 use std::io;
 use std::pin::Pin;
@@ -18,6 +19,12 @@ const ROUND: usize = 8 * 1024;
 /// What an HTTP/2 client sends before its first frame (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 const FRAME_HEAD: usize = 9;
+/// A DATA frame below this leaves most of h2's buffer to others, and keeps it. Two of them within half a buffer count as one.
+const CRUMB: usize = 8 * 1024;
+const BUFFER: u64 = 8 * 1024;
+/// Buffers with such frames that h2 may have read before they are looked after: 64 KiB.
+const CRUMBS: usize = 8;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
@@ -29,6 +36,7 @@ pub(super) struct Seen {
     acks: AtomicU32,
     round: AtomicUsize,
     stopped: AtomicBool,
+    crumbs: AtomicUsize,
 }
 
 /// A connection whose frames are seen.
@@ -48,6 +56,9 @@ struct Sight {
     block: bool,
     head: [u8; FRAME_HEAD],
     have: usize,
+    /// Bytes that have passed, and where the last small frame was counted.
+    passed: u64,
+    crumb: u64,
 }
 
 impl Seen {
@@ -56,12 +67,22 @@ impl Seen {
             acks: AtomicU32::new(0),
             round: AtomicUsize::new(ROUND),
             stopped: AtomicBool::new(false),
+            crumbs: AtomicUsize::new(0),
         })
     }
 
     /// Settings that the client has acknowledged so far.
     pub(super) fn acks(&self) -> u32 {
         self.acks.load(Relaxed)
+    }
+
+    /// Were there so many small pieces of bodies that it is worth packing them? Counts anew.
+    pub(super) fn many_crumbs(&self) -> bool {
+        let many = self.crumbs.load(Relaxed) >= CRUMBS;
+        if many {
+            self.crumbs.store(0, Relaxed);
+        }
+        many
     }
 
     /// Lets h2 read on; true if it was stopped.
@@ -74,14 +95,16 @@ impl Seen {
 impl<S> Frames<S> {
     pub(super) fn new(inner: S) -> (Self, Arc<Seen>) {
         let seen = Seen::new();
-        let sight = Sight { skip: PREFACE, block: false, head: [0; FRAME_HEAD], have: 0 };
+        let sight =
+            Sight { skip: PREFACE, block: false, head: [0; FRAME_HEAD], have: 0, passed: 0, crumb: 0 };
         (Self { inner, seen: Arc::clone(&seen), sight }, seen)
     }
 }
 
 impl Sight {
     fn look(&mut self, mut bytes: &[u8], seen: &Seen) {
-        let mut block = 0;
+        let (mut block, begins) = (0, self.passed);
+        let all = bytes.len();
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let some = self.skip.min(bytes.len());
@@ -104,11 +127,17 @@ impl Sight {
                 self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                 self.block = kind == HEADERS || kind == CONTINUATION;
                 block += if self.block { FRAME_HEAD } else { 0 };
+                let here = begins + (all - bytes.len()) as u64;
+                if kind == DATA && self.skip < CRUMB && here >= self.crumb + BUFFER / 2 {
+                    self.crumb = here;
+                    seen.crumbs.fetch_add(1, Relaxed);
+                }
                 if kind == SETTINGS && flags & ACK != 0 {
                     seen.acks.fetch_add(1, Relaxed);
                 }
             }
         }
+        self.passed = begins + all as u64;
         if block > 0 {
             let left = seen.round.load(Relaxed).saturating_sub(block);
             seen.round.store(left, Relaxed);
@@ -123,7 +152,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.seen.round.load(Relaxed) == 0 {
+        if this.seen.round.load(Relaxed) == 0 || this.seen.crumbs.load(Relaxed) >= CRUMBS {
             // The driver, which polls this, lets it go on.
             this.seen.stopped.store(true, Relaxed);
             return Poll::Pending;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::body::Flow;
+use crate::body::{Flow, Received};
 
 use super::alarm::{Alarm, Alive, silent};
 use super::connection::Stream;
@@ -99,7 +99,7 @@ pub(super) async fn serve<S: Serve>(
                         continue;
                     }
                     let Some(credit) = &mut credit else {
-                        let begin = Begin { request, respond, flowing: None, place: None };
+                        let begin = Begin { request: request.map(Received::new), respond, place: None };
                         streams.spawn(answer(begin, service, client, settings.pace, room.clone()));
                         continue;
                     };
@@ -185,6 +185,11 @@ async fn next(connection: &mut Wire, credit: &mut Option<Credit>, seen: &Seen) -
         loop {
             if let Poll::Ready(accepted) = pin!(connection.accept()).poll(cx) {
                 return Poll::Ready(accepted);
+            }
+            if seen.many_crumbs() {
+                if let Some(credit) = credit {
+                    credit.pack();
+                }
             }
             let said = credit.as_mut().is_some_and(|credit| credit.caught_up(connection));
             if !seen.next_round() && !said {

@@ -1,18 +1,19 @@
-//! [`Listener`]: accepts as many connections as there are permits for.
+//! [`Listener`]: accepts as many connections as there are permits for, and lets in those there is memory for.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tidegate::budget::Lease;
 use tidegate::{Demand, Limiter, LimiterStats, Permit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use super::connection;
-use super::{ListenSettings, Serve, Shutdown};
+use crate::memory::{AGAIN, Account, Arrival, Memory};
+
+use super::{ListenSettings, Serve, Shutdown, connection, parked};
 
 /// Connections that the system completes before we accept them: part of the queue, so as long as our own.
 const BACKLOG: i32 = 1024;
@@ -80,41 +81,66 @@ impl Listener {
 
     /// Accepts and serves until `shutdown` asks to drain, then returns when the last connection has ended.
     ///
-    /// **When full** (every connection permit is held, or another connection's floor does not fit into the memory) it
-    /// accepts no more until something comes back; what the system has completed meanwhile waits in the backlog.
+    /// **When full** (every connection permit is held) it accepts no more until one comes back; what the system has
+    /// completed meanwhile waits in the backlog. A connection for which there is no memory, or none for its client, which
+    /// has its share, is accepted and parked: it waits, unread, until there is some. When there is no place to park
+    /// another one, the newest of the client with most of them is closed.
     pub async fn run<S: Serve>(self, service: Arc<S>, shutdown: Shutdown) {
-        loop {
-            let Accepted { tcp, peer, permit, floor } = tokio::select! {
-                biased;
-                () = shutdown.on_drain() => break,
-                accepted = self.accept() => accepted,
-            };
-            tokio::spawn(connection::serve(
-                Accepted { tcp, peer, permit, floor },
-                self.local,
-                Arc::clone(&service),
-                Arc::clone(&self.settings),
-                shutdown.clone(),
-            ));
+        let memory = self.settings.memory.as_ref();
+        {
+            let mut accepting = pin!(self.accept());
+            loop {
+                let waits = memory.filter(|memory| memory.is_anybody_parked());
+                tokio::select! {
+                    biased;
+                    () = shutdown.on_drain() => break,
+                    accepted = accepting.as_mut() => {
+                        self.enter(accepted, &service, &shutdown);
+                        accepting.set(self.accept());
+                    }
+                    () = sleep(AGAIN), if waits.is_some() => waits.into_iter().for_each(Memory::let_in),
+                }
+            }
+        }
+        if let Some(memory) = memory {
+            memory.empty_parking();
         }
         drop(self.tcp);
         self.connections.drain().await;
     }
 
-    /// The next connection, once there is a permit for it. Only this takes permits, so none is held meanwhile.
-    /// Its memory is held before it is accepted.
+    /// Serves it, parks it, or closes it.
+    fn enter<S: Serve>(&self, mut accepted: Accepted, service: &Arc<S>, shutdown: &Shutdown) {
+        let (local, service, settings, shutdown) =
+            (self.local, Arc::clone(service), Arc::clone(&self.settings), shutdown.clone());
+        if let Some(memory) = &self.settings.memory {
+            let proxy = self.settings.proxies.contains(accepted.peer.ip());
+            let last = self.connections.stats().available == 0;
+            match memory.arrive(accepted.peer, proxy, last) {
+                Arrival::In(account) => accepted.account = Some(account),
+                Arrival::Parked(place) => {
+                    tokio::spawn(parked::wait(place, accepted, local, service, settings, shutdown));
+                    return;
+                }
+                Arrival::Full => return,
+            }
+        }
+        tokio::spawn(connection::serve(accepted, local, service, settings, shutdown));
+    }
+
+    /// The next connection, once there is a permit for it, and a place to park it. Only this takes permits, so none is held
+    /// meanwhile.
     async fn accept(&self) -> Accepted {
         let mut room = self.connections.subscribe();
-        let mut floor = None;
         loop {
             room.wait_until_ready().await;
-            if let (None, Some(memory)) = (&floor, &self.settings.memory) {
-                floor = Some(memory.floor().await);
+            while self.settings.memory.as_ref().is_some_and(|memory| !memory.has_place()) {
+                sleep(AGAIN).await;
             }
             match self.tcp.accept().await {
                 Ok((tcp, peer)) => {
                     if let Ok(permit) = self.connections.acquire(Demand::ONE).await {
-                        return Accepted { tcp, peer, permit, floor };
+                        return Accepted { tcp, peer, permit, account: None };
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -127,13 +153,13 @@ impl Listener {
     }
 }
 
-/// A connection that was let in.
+/// A connection that was accepted.
 pub(super) struct Accepted {
     pub(super) tcp: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) permit: Permit,
-    /// What it takes at least, if that is counted.
-    pub(super) floor: Option<Lease>,
+    /// What is charged to it, if that is counted and it was let in.
+    pub(super) account: Option<Arc<Account>>,
 }
 
 /// Errors that concern the one connection that was about to be accepted (accept(2)).

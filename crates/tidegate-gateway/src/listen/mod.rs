@@ -7,10 +7,13 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `listener` | [`Listener`]: accepts, as far as connection permits go |
+//! | `parked` | a connection that is accepted and waits, unread, for memory |
+//! | `peers` | `TrustedPeers`: whose forwarding fields are believed, and who stands for many clients |
 //! | `settings` | [`ListenSettings`]: every bound, with its reason |
 //! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
 //! | `connection` | which protocol a connection speaks |
-//! | `http1`, `screen`, `screened` | HTTP/1: hyper, and what looks at a head before hyper does |
+//! | `http1`, `answering` | HTTP/1: hyper, and one request of a connection |
+//! | `screen`, `plain`, `screened` | HTTP/1: what looks at a head before hyper does |
 //! | `http2`, `stream2`, `send2`, `room` | HTTP/2: the h2 crate, one stream, how its answer is sent with credit, and how much may wait unsent |
 //! | `credit`, `window`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
 //! | `alarm` | the timers of an HTTP/2 connection |
@@ -18,6 +21,7 @@
 //! | `shutdown` | [`Shutdown`]: draining |
 
 mod alarm;
+mod answering;
 mod connection;
 mod credit;
 mod fault;
@@ -25,6 +29,9 @@ mod frames;
 mod http1;
 mod http2;
 mod listener;
+mod parked;
+pub(crate) mod peers;
+mod plain;
 pub(crate) mod room;
 mod screen;
 mod screened;

@@ -7,6 +7,7 @@
 use std::mem::MaybeUninit;
 
 use super::Fault;
+use super::plain::{Plain, is_plain_target, plain};
 
 /// The most bytes of one chunk's size line, extensions included, and of a trailer section: nobody needs more.
 const CHUNK_LINE: usize = 1024;
@@ -57,6 +58,11 @@ impl Screen {
     /// The most bytes of a head.
     pub(super) fn head_bytes(&self) -> usize {
         self.head_bytes
+    }
+
+    /// Will nothing be looked at any more?
+    pub(super) fn is_opaque(&self) -> bool {
+        self.state == State::Opaque
     }
 
     /// Looks at `bytes`, which begin where the last verdict's `passed` ended.
@@ -147,6 +153,11 @@ impl Screen {
 
     /// The length of the head at the begin of `bytes`, if it is complete.
     fn look_at_head(&mut self, bytes: &[u8], searched: usize) -> Result<Option<usize>, Fault> {
+        let usual = if searched == 0 { plain(bytes, self.head_fields) } else { None };
+        if let Some(Plain { length, body }) = usual.filter(|head| head.length <= self.head_bytes) {
+            self.state = State::after_head(body);
+            return Ok(Some(length));
+        }
         // Line ends before a request are allowed (RFC 9112 §2.2).
         let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         // What cannot become a method is not waited for.
@@ -204,7 +215,10 @@ impl Screen {
         if request.headers.len() > self.head_fields {
             return Err(Fault::HeadTooLarge);
         }
-        if request.path.is_none_or(|path| !is_plain(path) && path.parse::<http::Uri>().is_err()) {
+        if request
+            .path
+            .is_none_or(|path| !is_plain_target(path.as_bytes()) && path.parse::<http::Uri>().is_err())
+        {
             return Err(Fault::Malformed("the request target is not a URI"));
         }
         let (mut length, mut chunked, mut upgrade, mut hosts) = (None, false, false, 0);
@@ -238,23 +252,20 @@ impl Screen {
             // What follows may be another protocol; unless it becomes one, the connection closes.
             _ if upgrade || request.method == Some("CONNECT") => Ok(State::Opaque),
             (None, true) => Ok(State::chunk_size()),
-            (Some(length), false) if length > 0 => Ok(State::Sized(length)),
-            _ => Ok(State::Head { searched: 0 }),
+            (length, _) => Ok(State::after_head(length.unwrap_or(0))),
         }
     }
 }
 
 impl State {
+    /// What comes after a head that announces so many bytes.
+    const fn after_head(body: u64) -> Self {
+        if body > 0 { Self::Sized(body) } else { Self::Head { searched: 0 } }
+    }
+
     const fn chunk_size() -> Self {
         Self::ChunkSize { size: 0, digits: 0, line: 0, extension: false, cr: false }
     }
-}
-
-/// Is this target a path, with or without a query, in which no byte needs a second look? Parsing a URI to throw it
-/// away costs more than the whole head.
-fn is_plain(target: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~?&=%+,:;@".contains(&byte);
-    target.len() <= 1024 && target.starts_with('/') && target.bytes().all(plain)
 }
 
 /// Does this `Upgrade` field ask for something that could become a tunnel? HTTP/2 in clear is never begun this way.

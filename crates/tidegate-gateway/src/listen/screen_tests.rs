@@ -117,3 +117,39 @@ fn broken_bodies_are_found() {
     let stream = format!("{head}5;{}", "x".repeat(5000));
     assert_eq!(walk(stream.as_bytes(), 10).1, Some(Verdict::Broken));
 }
+
+/// Whatever is taken for plain would pass the long way too, and lead to the same framing: good heads, with every byte
+/// put in the place of every byte, before it, and with every piece left out or said twice.
+#[test]
+fn nothing_is_plain_that_is_not() {
+    let good = [
+        "GET /x?y HTTP/1.1\r\nHost: a\r\nX-Y: z\r\n\r\n",
+        "POST / HTTP/1.1\r\ncontent-length: 12\r\nhost: a\r\n\r\n",
+        "PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: b\r\n\r\n",
+    ];
+    let (screen, mut taken) = (Screen::new(1024, 10), 0);
+    let mut look = |head: &[u8]| {
+        let Some(Plain { length, body }) = plain(head, 10) else { return };
+        taken += 1;
+        let mut long = Screen::new(1024, 10);
+        // From the second byte on, nothing is looked at in short.
+        let passed = long.look_at_head(head, 1);
+        assert_eq!(passed, Ok(Some(length)), "{:?}", String::from_utf8_lossy(head));
+        assert_eq!(long.state, State::after_head(body), "{:?}", String::from_utf8_lossy(head));
+        assert_eq!(screen.judge(&head[..length]), Ok(long.state));
+    };
+    for good in good.map(str::as_bytes) {
+        for at in 0..good.len() {
+            for byte in 0..=255 {
+                look(&[&good[..at], &[byte], &good[at + 1..]].concat());
+                look(&[&good[..at], &[byte], &good[at..]].concat());
+            }
+            for end in at..=good.len() {
+                look(&[&good[..at], &good[end..]].concat());
+                look(&[&good[..end], &good[at..]].concat());
+            }
+        }
+    }
+    assert!(taken > 10_000, "{taken}");
+}

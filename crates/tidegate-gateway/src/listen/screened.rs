@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -29,21 +29,27 @@ const FAULT_HEAD: &[u8] = b"GET /.tidegate/fault HTTP/1.1\r\nHost: -\r\nConnecti
 pub(super) struct Desk {
     /// A request is being answered.
     pub(super) busy: AtomicBool,
+    /// The screen sees nothing after the last request that it let pass: what follows may be another protocol.
+    pub(super) opaque: AtomicBool,
     /// The connection has become a tunnel.
     pub(super) tunnel: AtomicBool,
     /// Why the last request of this connection is refused.
     pub(super) fault: OnceLock<Fault>,
     /// What the request takes, until its answer is written.
-    pub(super) charge: Mutex<Option<Charge>>,
+    charge: Mutex<Option<Charge>>,
 }
 
 impl Desk {
     /// Everything that was to be written is.
     fn written(&self) {
         if !self.busy.load(Ordering::Relaxed) {
-            let charge = self.charge.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let charge = self.charge().take();
             drop(charge);
         }
+    }
+
+    pub(super) fn charge(&self) -> MutexGuard<'_, Option<Charge>> {
+        self.charge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,6 +77,8 @@ pub(super) struct Screened<S> {
     since: Option<Instant>,
     fresh: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The timer will wake the connection's task, which is always the same until it becomes a tunnel.
+    set: bool,
 }
 
 impl<S> Screened<S> {
@@ -95,6 +103,7 @@ impl<S> Screened<S> {
             since: None,
             fresh: true,
             timer: None,
+            set: false,
         }
     }
 
@@ -139,10 +148,19 @@ impl<S> Screened<S> {
         }
     }
 
+    /// Says so when the screen will see no other request.
+    fn note_the_last(&self) {
+        if self.screen.is_opaque() {
+            self.desk.opaque.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Looks at the bytes read in place, from `start` of the buffer on.
     fn look_in_place(&mut self, buffer: &mut ReadBuf<'_>, start: usize) -> io::Result<()> {
         let read = buffer.filled().get(start..).unwrap_or_default();
-        match self.screen.look(read) {
+        let verdict = self.screen.look(read);
+        self.note_the_last();
+        match verdict {
             Verdict::Pass { passed } => {
                 self.held.extend_from_slice(read.get(passed..).unwrap_or_default());
                 buffer.set_filled(start + passed);
@@ -159,7 +177,9 @@ impl<S> Screened<S> {
 
     /// Looks at held bytes after more of them came.
     fn look_at_held(&mut self) -> io::Result<()> {
-        match self.screen.look(&self.held) {
+        let verdict = self.screen.look(&self.held);
+        self.note_the_last();
+        match verdict {
             Verdict::Pass { passed } => {
                 let rest = self.held.split_off(passed);
                 self.out = std::mem::replace(&mut self.held, rest);
@@ -179,18 +199,30 @@ impl<S> Screened<S> {
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let heading = !self.held.is_empty();
         let wait = if heading || self.fresh { self.head_timeout } else { self.idle_timeout };
-        // A tunnel may be silent as long as it likes: it is counted among the streams.
-        let patient = self.desk.busy.load(Ordering::Relaxed) || self.desk.tunnel.load(Ordering::Relaxed);
-        if patient && !heading {
+        if self.desk.tunnel.load(Ordering::Relaxed) {
+            // It may be silent as long as it likes: it is counted among the streams.
+            return Poll::Pending;
+        }
+        // A timer that fires too early costs one look; polling one that is set would cost as much each time.
+        let timer = self.timer.as_ref().filter(|timer| self.set && !timer.is_elapsed());
+        if self.desk.busy.load(Ordering::Relaxed) && !heading {
             self.since = None;
+            if timer.is_some() {
+                return Poll::Pending;
+            }
             // hyper does not read again when the answer ends, so this looks after it.
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + wait)));
             while timer.as_mut().poll(cx).is_ready() {
                 timer.as_mut().reset(Instant::now() + wait);
             }
+            self.set = true;
             return Poll::Pending;
         }
         let due = *self.since.get_or_insert_with(Instant::now) + wait;
+        if timer.is_some_and(|timer| timer.deadline() <= due) {
+            return Poll::Pending;
+        }
+        self.set = true;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);

@@ -52,7 +52,7 @@ pub trait Serve: Send + Sync + 'static {
         self: Arc<Self>,
         request: Request<ClientBody>,
         client: Arc<Client>,
-    ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+    ) -> impl Future<Output = Response<Self::Body>> + Send + Unpin + 'static;
 
     /// The answer to what is not a request. The connection closes after it.
     fn refuse(&self, fault: Fault, client: &Client) -> Response<Self::Body>;

@@ -9,6 +9,8 @@ use rustls::ServerConfig;
 use crate::body::PaceSettings;
 use crate::memory::Memory;
 
+use super::peers::TrustedPeers;
+
 /// The bounds of a listener. Nothing in it is unlimited.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -28,11 +30,13 @@ pub struct ListenSettings {
     pub streams: u32,
     /// How slowly a client may send and read.
     pub pace: PaceSettings,
-    /// Bytes that may wait unsent in the kernel for one connection (`TCP_NOTSENT_LOWAT`): 16 KiB, so that a slow
-    /// reader is felt here and not in a buffer of megabytes.
+    /// Half of so many bytes may wait unsent in the kernel for one connection before it takes more (`TCP_NOTSENT_LOWAT`), and
+    /// seven quarters of them at worst: 16 KiB, so that a slow reader is felt here and not in a buffer of megabytes.
     pub unsent_bytes: u32,
     /// Whose bytes connections and requests are charged to; without it nothing is charged.
     pub memory: Option<Memory>,
+    /// Proxies, each of which stands for many clients: when memory is short, they have no share of their own. Nobody.
+    pub proxies: TrustedPeers,
     /// How long a request may wait for memory: 5 s, as in the queue.
     pub memory_wait: Duration,
     /// With it, the listener speaks TLS and offers HTTP/2 and HTTP/1.1 by ALPN.
@@ -51,6 +55,7 @@ impl Default for ListenSettings {
             pace: PaceSettings::default(),
             unsent_bytes: 16 * 1024,
             memory: None,
+            proxies: TrustedPeers::default(),
             memory_wait: Duration::from_secs(5),
             tls: None,
         }

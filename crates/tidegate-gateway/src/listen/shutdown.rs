@@ -52,6 +52,12 @@ impl Shutdown {
         *self.phase.borrow() >= Phase::Draining
     }
 
+    /// Was [`refuse_waiting`](Self::refuse_waiting) or [`abort`](Self::abort) said?
+    #[must_use]
+    pub fn refuses_waiting(&self) -> bool {
+        *self.phase.borrow() >= Phase::Closing
+    }
+
     /// Remembers the word of this moment.
     pub(super) fn ear(&self) -> Ear {
         Ear(self.phase.subscribe())
@@ -60,11 +66,6 @@ impl Shutdown {
     /// Resolves when it is time to finish. Cancel safe.
     pub async fn on_drain(&self) {
         self.reached(Phase::Draining).await;
-    }
-
-    /// Resolves when waiting has no sense any more. Cancel safe.
-    pub async fn on_refuse_waiting(&self) {
-        self.reached(Phase::Closing).await;
     }
 
     /// Resolves when it is time to stop. Cancel safe.

@@ -7,15 +7,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
 use http::header::EXPECT;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::body::{Ahead, BoxError, ClientBody, Flowing, PaceSettings, Received};
+use crate::body::{Ahead, BoxError, ClientBody, PaceSettings, Received};
 
 use super::credit::Place;
 use super::room::{Chunk, Room};
@@ -74,24 +74,22 @@ impl Refusals {
 
 /// A stream that may begin.
 pub(super) struct Begin {
-    pub(super) request: Request<RecvStream>,
+    pub(super) request: Request<Received>,
     pub(super) respond: SendResponse<Chunk>,
-    /// Counts its body, if it has one.
-    pub(super) flowing: Option<Flowing>,
     /// Its memory, if that is counted.
     pub(super) place: Option<Place>,
 }
 
 impl From<(One, Place)> for Begin {
     fn from((one, place): (One, Place)) -> Self {
-        let One { request, respond, flowing, .. } = one;
-        Self { request, respond, flowing, place: Some(place) }
+        let One { request, respond, .. } = one;
+        Self { request, respond, place: Some(place) }
     }
 }
 
 /// Answers a request; returns when the client has its answer or has gone.
 pub(super) async fn answer<S: Serve>(
-    Begin { request, mut respond, flowing, place }: Begin,
+    Begin { request, mut respond, place }: Begin,
     service: Arc<S>,
     client: Arc<Client>,
     pace: PaceSettings,
@@ -105,7 +103,7 @@ pub(super) async fn answer<S: Serve>(
             .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let (asks, mut asked) = oneshot::channel();
         let asks = Some(asks).filter(|_| expects);
-        let request = request.map(|body| ClientBody::http2(Received::new(body, flowing), pace, asks, leaves));
+        let request = request.map(|body| ClientBody::http2(body, pace, asks, leaves));
         // Gone before the body is sent, which may take long.
         let mut serving = pin!(service.serve(request, client));
         let mut waits = expects;

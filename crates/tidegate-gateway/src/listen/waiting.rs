@@ -9,7 +9,7 @@ use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::time::Instant;
 
-use crate::body::Flowing;
+use crate::body::Received;
 use crate::memory::{Charge, HEAD, HEADS, Tier, head_cost};
 
 use super::credit::{Credit, Place};
@@ -29,13 +29,11 @@ pub(super) struct Waiting {
 /// One that waits.
 #[derive(Debug)]
 pub(super) struct One {
-    pub(super) request: Request<RecvStream>,
+    pub(super) request: Request<Received>,
     pub(super) respond: SendResponse<Chunk>,
     since: Instant,
     head: u64,
     charge: Option<Charge>,
-    /// If it has a body.
-    pub(super) flowing: Option<Flowing>,
 }
 
 impl Waiting {
@@ -51,15 +49,14 @@ impl Waiting {
     /// no place even there.
     pub(super) fn enter(
         &mut self,
-        mut request: Request<RecvStream>,
+        request: Request<RecvStream>,
         respond: SendResponse<Chunk>,
         credit: &mut Credit,
     ) -> Result<Option<(One, Place)>, Box<One>> {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         let head = head_cost(target, request.headers());
-        let flowing =
-            (!request.body().is_end_stream()).then(|| credit.body(request.body_mut().flow_control().clone()));
-        let mut one = One { request, respond, since: Instant::now(), head, charge: None, flowing };
+        let request = request.map(|body| credit.body(body));
+        let mut one = One { request, respond, since: Instant::now(), head, charge: None };
         if self.line.is_empty() {
             if let Some(place) = one.place(credit) {
                 return Ok(Some((one, place)));
@@ -111,7 +108,7 @@ impl Waiting {
 }
 
 /// Copies a head out of the buffers that it was read into: each field keeps all of one alive, however short it is.
-fn detach(request: &mut Request<RecvStream>) {
+fn detach(request: &mut Request<Received>) {
     let copied = request.headers().iter().filter_map(|(name, value)| {
         let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
         let mut copy = HeaderValue::from_bytes(value.as_bytes()).ok()?;
@@ -130,6 +127,6 @@ fn detach(request: &mut Request<RecvStream>) {
 
 impl One {
     fn place(&self, credit: &mut Credit) -> Option<Place> {
-        credit.place(self.head.saturating_sub(HEAD), self.flowing.is_some())
+        credit.place(self.head.saturating_sub(HEAD), self.request.body().is_counted())
     }
 }

@@ -6,9 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidegate::budget::Lease;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
+use super::party::{Held, Party};
+use super::pool::AGAIN;
+use super::share::Source;
 use super::{Holder, Kind, Memory, Tier};
+
+/// How often those look again that come after others.
+const AFTER_OTHERS: Duration = Duration::from_millis(50);
 
 /// What one connection holds. What is charged to it comes back when the last that can hold its bytes is dropped: its
 /// task, its streams, a tunnel.
@@ -19,15 +25,26 @@ pub(crate) struct Account {
     peer: SocketAddr,
     since: Instant,
     kind: AtomicU8,
-    held: Mutex<Held>,
+    party: Party,
+    /// What all connections of its party hold.
+    together: Arc<Held>,
+    leased: Mutex<Leased>,
     bytes: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Leased {
     lease: Lease,
-    /// So much of it is from what is kept for [`Tier::Rescue`], and goes back there first.
-    rescued: u64,
+    aside: Aside,
+}
+
+/// So much of a lease is from what is kept for a purpose, and goes back there first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Aside {
+    /// For [`Tier::Rescue`].
+    rescue: u64,
+    /// For parties that hold little.
+    newcomer: u64,
 }
 
 /// Bytes charged to a connection until this is dropped.
@@ -36,11 +53,22 @@ struct Held {
 pub(crate) struct Charge {
     account: Arc<Account>,
     bytes: u64,
+    /// Their own, which spares taking them out of the connection's again.
+    lease: Option<Lease>,
 }
 
 impl Account {
-    /// The account of a connection that was just accepted, with its floor.
-    pub(crate) fn open(memory: &Memory, floor: Lease, peer: SocketAddr) -> Arc<Self> {
+    /// The account of a connection that is let in, with its floor.
+    pub(super) fn open(
+        memory: &Memory,
+        floor: Lease,
+        source: Source,
+        peer: SocketAddr,
+        (party, together): (Party, Arc<Held>),
+    ) -> Arc<Self> {
+        let bytes = floor.bytes();
+        let newcomer = if source == Source::Kept { bytes } else { 0 };
+        together.add(bytes, newcomer);
         memory.enter(|key| {
             Arc::new(Self {
                 memory: memory.clone(),
@@ -48,8 +76,10 @@ impl Account {
                 peer,
                 since: Instant::now(),
                 kind: AtomicU8::new(Kind::Opening as u8),
-                bytes: AtomicU64::new(floor.bytes()),
-                held: Mutex::new(Held { lease: floor, rescued: 0 }),
+                party,
+                together,
+                bytes: AtomicU64::new(bytes),
+                leased: Mutex::new(Leased { lease: floor, aside: Aside { rescue: 0, newcomer } }),
             })
         })
     }
@@ -73,47 +103,100 @@ impl Account {
         if matches!(tier, Tier::More | Tier::Grow) && !self.is_fair(bytes) {
             return false;
         }
-        if let Some(lease) = self.memory.lease(bytes, tier) {
-            self.add(lease, 0);
-            return true;
-        }
-        let Some(kept) = (tier == Tier::Rescue).then(|| self.memory.rescue(bytes)).flatten() else {
-            return false;
+        let (lease, aside) = if let Some(lease) = self.memory.lease(bytes, tier) {
+            (Some(lease), Aside::default())
+        } else {
+            match tier {
+                Tier::More | Tier::Grow => return false,
+                Tier::Rescue => (self.memory.rescue(bytes), Aside { rescue: bytes, newcomer: 0 }),
+                Tier::Floor | Tier::First => (self.of_newcomers(bytes), Aside { rescue: 0, newcomer: bytes }),
+            }
         };
-        self.add(kept, bytes);
+        let Some(lease) = lease else { return false };
+        self.add(lease, aside);
         true
     }
 
     /// Gives `bytes` back.
     pub(crate) fn give(&self, bytes: u64) {
-        if bytes > 0 {
-            self.bytes.fetch_sub(bytes, Relaxed);
-            let (mut part, rescued) = {
-                let mut held = self.held();
-                let rescued = held.rescued.min(bytes);
-                held.rescued -= rescued;
-                (held.lease.split(bytes), rescued)
-            };
-            if let Some(kept) = part.as_mut().filter(|_| rescued > 0).and_then(|part| part.split(rescued)) {
+        if bytes == 0 {
+            return;
+        }
+        self.bytes.fetch_sub(bytes, Relaxed);
+        let (mut part, aside) = {
+            let mut leased = self.leased();
+            let rescue = leased.aside.rescue.min(bytes);
+            let newcomer = leased.aside.newcomer.min(bytes - rescue);
+            leased.aside.rescue -= rescue;
+            leased.aside.newcomer -= newcomer;
+            (leased.lease.split(bytes), Aside { rescue, newcomer })
+        };
+        self.together.give(bytes, aside.newcomer);
+        if let Some(part) = &mut part {
+            if let Some(kept) = part.split(aside.rescue).filter(|kept| kept.bytes() > 0) {
                 self.memory.rescued(kept);
             }
-            // After the lock, since whoever waits for it is woken here.
-            drop(part);
+            if let Some(kept) = part.split(aside.newcomer).filter(|kept| kept.bytes() > 0) {
+                self.memory.newcomer_left(kept);
+            }
         }
+        // After the lock, since whoever waits for it is woken here.
+        drop(part);
     }
 
     /// Charges `bytes` until the charge is dropped, if they fit.
     pub(crate) fn charge(self: &Arc<Self>, bytes: u64, tier: Tier) -> Option<Charge> {
-        self.take(bytes, tier).then(|| Charge { account: Arc::clone(self), bytes })
+        self.take(bytes, tier).then(|| Charge { account: Arc::clone(self), bytes, lease: None })
     }
 
-    /// Charges a connection's only request. **When full**: waits its turn, for `within` at most. **When cancelled**:
-    /// nothing is charged.
-    pub(crate) async fn request(self: &Arc<Self>, more: u64, within: Duration) -> Option<Charge> {
+    /// Charges a connection's only request, if it fits now. What comes free is not for a party beyond its share while one
+    /// that is not waits for a floor.
+    pub(crate) fn request_now(self: &Arc<Self>, more: u64) -> Option<Charge> {
         let bytes = self.memory.plan().request() + more;
-        let lease = self.memory.wait(bytes, within).await?;
-        self.add(lease, 0);
-        Some(Charge { account: Arc::clone(self), bytes })
+        if self.memory.is_any_owed() && !self.is_within_share(bytes) {
+            return None;
+        }
+        match self.memory.lease(bytes, Tier::First) {
+            Some(lease) => Some(self.charged(lease)),
+            None => self.of_newcomers(bytes).map(|lease| self.charged_of_newcomers(lease)),
+        }
+    }
+
+    /// Charges a connection's only request. **When full**: waits its turn, for `within` at most. Those of a party that is
+    /// beyond its share come after the others, in no order. **When cancelled**: nothing is charged.
+    pub(crate) async fn request(self: &Arc<Self>, more: u64, within: Duration) -> Option<Charge> {
+        match self.request_now(more) {
+            Some(charge) => Some(charge),
+            None => timeout(within, self.await_request(more, within)).await.ok(),
+        }
+    }
+
+    async fn await_request(self: &Arc<Self>, more: u64, within: Duration) -> Charge {
+        let bytes = self.memory.plan().request() + more;
+        while !self.is_within_share(bytes) {
+            sleep(AFTER_OTHERS).await;
+            if let Some(charge) = self.request_now(more) {
+                return charge;
+            }
+        }
+        tokio::select! {
+            biased;
+            Some(lease) = self.memory.wait(bytes, within) => self.charged(lease),
+            lease = self.await_newcomers(bytes) => self.charged_of_newcomers(lease),
+        }
+    }
+
+    fn charged(self: &Arc<Self>, lease: Lease) -> Charge {
+        let bytes = lease.bytes();
+        self.bytes.fetch_add(bytes, Relaxed);
+        self.together.add(bytes, 0);
+        Charge { account: Arc::clone(self), bytes, lease: Some(lease) }
+    }
+
+    fn charged_of_newcomers(self: &Arc<Self>, lease: Lease) -> Charge {
+        let bytes = lease.bytes();
+        self.add(lease, Aside { rescue: 0, newcomer: bytes });
+        Charge { account: Arc::clone(self), bytes, lease: None }
     }
 
     /// Charges one more request of this connection, if it fits.
@@ -134,54 +217,84 @@ impl Account {
         }
     }
 
-    /// When memory is short nobody should have more than others.
+    /// When memory is short nobody should have more than others, neither a connection nor a party.
     fn is_fair(&self, bytes: u64) -> bool {
         !self.memory.is_half_used()
-            || self.bytes.load(Relaxed).saturating_add(bytes) <= self.memory.fair_share()
+            || (self.bytes.load(Relaxed).saturating_add(bytes) <= self.memory.fair_share()
+                && self.is_within_share(bytes))
     }
 
-    fn add(&self, lease: Lease, rescued: u64) {
+    fn is_within_share(&self, bytes: u64) -> bool {
+        self.memory.is_within_share(&self.party, &self.together, bytes)
+    }
+
+    fn of_newcomers(&self, bytes: u64) -> Option<Lease> {
+        self.memory.of_newcomers(&self.party, &self.together, bytes)
+    }
+
+    async fn await_newcomers(&self, bytes: u64) -> Lease {
+        loop {
+            sleep(AGAIN).await;
+            if let Some(lease) = self.of_newcomers(bytes) {
+                return lease;
+            }
+        }
+    }
+
+    fn add(&self, lease: Lease, aside: Aside) {
         self.bytes.fetch_add(lease.bytes(), Relaxed);
-        let mut held = self.held();
-        held.rescued += rescued;
+        self.together.add(lease.bytes(), aside.newcomer);
+        let mut leased = self.leased();
+        leased.aside.rescue += aside.rescue;
+        leased.aside.newcomer += aside.newcomer;
         // It comes from the same budget.
-        let _ = held.lease.merge(lease);
+        let _ = leased.lease.merge(lease);
     }
 
     // Nothing that can panic is done under this lock.
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leased(&self) -> MutexGuard<'_, Leased> {
+        self.leased.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let rescued = self.held().rescued;
-        self.give(rescued);
-        self.memory.leave(self.key);
+        let all = self.leased().lease.bytes();
+        self.give(all);
+        self.memory.leave(self.key, &self.party);
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.account.give(self.bytes);
+        match self.lease.take() {
+            Some(lease) => {
+                self.account.bytes.fetch_sub(self.bytes, Relaxed);
+                self.account.together.give(self.bytes, 0);
+                drop(lease);
+            }
+            None => self.account.give(self.bytes),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Plan;
+    use super::super::{Arrival, Plan};
     use super::*;
 
-    async fn open(memory: &Memory, port: u16) -> Arc<Account> {
-        Account::open(memory, memory.floor().await, SocketAddr::from(([127, 0, 0, 1], port)))
+    fn open(memory: &Memory, client: u8) -> Arc<Account> {
+        match memory.arrive(SocketAddr::from(([127, 0, 0, client], 1)), false, false) {
+            Arrival::In(account) => account,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[tokio::test]
     async fn everything_comes_back() {
         let memory = Memory::new(Plan::new(64 << 20, false, false));
         let fixed = memory.facts().charged_bytes;
-        let one = open(&memory, 1).await;
+        let one = open(&memory, 1);
         assert_eq!(memory.facts().charged_bytes, fixed + memory.plan().floor());
         one.speaks(Kind::Http1);
         assert_eq!(memory.facts().charged_bytes, fixed + memory.plan().idle1());
@@ -198,7 +311,7 @@ mod tests {
     async fn what_is_kept_for_rescue_is_there_when_all_else_is_taken_and_comes_back() {
         let memory = Memory::new(Plan::new(64 << 20, false, false));
         let fixed = memory.facts().charged_bytes;
-        let [one, two] = [open(&memory, 1).await, open(&memory, 2).await];
+        let [one, two] = [open(&memory, 1), open(&memory, 2)];
         while one.take(1 << 18, Tier::First) {}
         let kept = memory.plan().rescue();
         let charged = memory.facts().charged_bytes;
@@ -210,7 +323,7 @@ mod tests {
         assert!(!one.take(1 << 18, Tier::First), "it is not for others");
         assert!(one.take(kept / 2, Tier::Rescue));
         drop((one, two));
-        let three = open(&memory, 3).await;
+        let three = open(&memory, 3);
         assert_eq!(memory.facts().charged_bytes, fixed + memory.plan().floor());
         assert!(memory.rescue(kept).is_some(), "all of it has come back");
         drop(three);
@@ -219,10 +332,10 @@ mod tests {
     #[tokio::test]
     async fn who_has_much_gets_no_more_than_its_share() {
         let memory = Memory::new(Plan::new(64 << 20, false, false));
-        let greedy = open(&memory, 1).await;
+        let greedy = open(&memory, 1);
         let mut held: Vec<_> = std::iter::from_fn(|| greedy.one_more(0)).collect();
         assert!(memory.is_half_used());
-        let polite = open(&memory, 2).await;
+        let polite = open(&memory, 2);
         // No more for the greedy one, although some of its own comes back.
         held.truncate(held.len() - 1);
         assert!(greedy.one_more(0).is_none());

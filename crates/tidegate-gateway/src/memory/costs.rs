@@ -14,6 +14,11 @@ pub(super) const BASE: u64 = 16 * 1024 * KIB;
 /// An HTTP/1 connection between two requests: its task, hyper's state and smallest buffers, the kernel's socket.
 pub(super) const IDLE: u64 = 16 * KIB;
 
+/// A connection that is accepted and waits, unread: its small task, its place in the line (1.3 KiB measured together), and the
+/// kernel's socket (3.9 KiB). What its client sends meanwhile stays in the kernel, as with those in the backlog: a head
+/// mostly, one first window at worst.
+pub(super) const PARKED: u64 = 6 * KIB;
+
 /// The buffers of TLS, of one connection.
 pub(super) const TLS: u64 = 40 * KIB;
 
@@ -22,7 +27,7 @@ pub(super) const TLS: u64 = 40 * KIB;
 pub(super) const FIXED2: u64 = 48 * KIB;
 
 /// Answer bytes that one HTTP/2 connection may hold unsent, and the kernel beside it, from the begin: a frame's worth
-/// that is being written and one that is next.
+/// that is being written and one that is next. What the kernel holds beyond that, [`REQUEST`] has.
 pub(crate) const ROOM: u64 = 32 * KIB;
 
 /// Heads of streams that wait for their turn on one HTTP/2 connection; beyond it they are charged one by one.
@@ -30,8 +35,9 @@ pub(crate) const HEADS: u64 = 16 * KIB;
 
 /// One request and its answer, as long as neither has many bytes: its task, its head up to [`HEAD`], the exchange with
 /// the origin with hyper's smallest buffers, two small reads of a body on their way (24 KiB measured); and what the kernel
-/// holds unsent for the client (16 KiB). What it holds of the origin's answer comes on top, as the plan has it.
-pub(super) const REQUEST: u64 = 40 * KIB;
+/// holds unsent for the client, or of an upload for the origin (28 KiB, which [`Unsent`](crate::unsent::Unsent) bounds). What
+/// it holds of the origin's answer comes on top, as the plan has it.
+pub(super) const REQUEST: u64 = 52 * KIB;
 
 /// Kernel buffers of a connection to an HTTP/1 origin hold this much of an answer that nobody reads (`SO_RCVBUF`), which
 /// takes twice as much: the least that keeps a near origin busy, and the system's own beginning.

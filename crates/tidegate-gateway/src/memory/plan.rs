@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::costs::{
-    BASE, FIXED2, FLOOR2, FREE, HEADS, IDLE, KEPT, LEAST_WINDOW, RECEIVE, REQUEST, ROOM, TLS, window_cost,
+    BASE, FIXED2, FLOOR2, FREE, HEADS, IDLE, KEPT, LEAST_WINDOW, PARKED, RECEIVE, REQUEST, ROOM, TLS,
+    window_cost,
 };
 
 /// The least that can be asked of a gateway: the program, and some connections.
@@ -15,6 +16,11 @@ const LARGEST_WINDOW: (u64, u64) = (LEAST_WINDOW as u64, 4 * 1024 * 1024);
 /// Kept for windows that others have used up: a 16th of the number, and at most 8 MiB. One such window of a hundred streams
 /// takes 2.4 MiB; one at a time is enough for all of them to come to their end.
 const RESCUE: (u64, u64) = (LEAST / 16, 8 * 1024 * 1024);
+/// Kept for parties that hold less than their share while others hold all of theirs: a 16th of the number, and at most 16
+/// MiB, which is sixty floors.
+const NEWCOMERS: (u64, u64) = (LEAST / 16, 16 * 1024 * 1024);
+/// Connections that may be parked: one for each 128 KiB of the number, four times as many as floors fit; 4096 at most.
+const PLACES: (u64, u64, u64) = (128 * 1024, LEAST / (128 * 1024), 4096);
 /// Answer bytes that one HTTP/2 connection may hold unsent where there is plenty: eight frames.
 const LARGEST_ROOM: u64 = 128 * 1024;
 
@@ -42,12 +48,23 @@ impl Plan {
 
     /// What is taken before the first client comes.
     pub(crate) fn fixed(&self) -> u64 {
-        BASE + self.rescue() + self.origin_connections() as u64 * KEPT + self.origin_windows()
+        let origin = self.origin_connections() as u64 * KEPT + self.origin_windows();
+        BASE + self.rescue() + self.newcomers() + self.places() as u64 * PARKED + origin
     }
 
     /// What is kept for windows that others have used up, so that the uploads which somebody reads always go on.
     pub(super) fn rescue(&self) -> u64 {
         (self.bytes / 16).clamp(RESCUE.0, RESCUE.1)
+    }
+
+    /// What is kept for parties that hold less than their share, so that those who came before cannot hold all.
+    pub(super) fn newcomers(&self) -> u64 {
+        (self.bytes / 16).clamp(NEWCOMERS.0, NEWCOMERS.1)
+    }
+
+    /// Connections that may be parked.
+    pub(super) fn places(&self) -> usize {
+        usize::try_from((self.bytes / PLACES.0).clamp(PLACES.1, PLACES.2)).unwrap_or(256)
     }
 
     /// What is charged as clients come.
@@ -124,17 +141,20 @@ impl Plan {
         let _ = write!(
             text,
             "#   {} MiB at worst = fixed {} + charged as clients come, at most {}\n\
-             #   fixed: program {} MiB, kept for uploads that others starve {} KiB, unused origin connections {} x {} KiB, windows to the origin {} KiB\n\
+             #   fixed: program {} MiB, kept for uploads that others starve {} KiB, kept for clients that hold less than their share {} KiB, parked connections {} x {} KiB, unused origin connections {} x {} KiB, windows to the origin {} KiB\n\
              #   HTTP/2 connection, at least {} KiB: fixed {} + window {} (65535 bytes x 1.5) + unsent answers and kernel {} + waiting heads {} + one request {}{tls}\n\
              #   HTTP/2 connection, at most: window {} KiB x 1.5, unsent answers {} KiB; without streams, when memory is short: {} KiB\n\
              #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more\n\
              #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB; a body read before the door its bytes\n\
-             #   connections that fit at the floor: {} of HTTP/2, {} of HTTP/1\n",
+             #   connections that fit at the floor: {} of HTTP/2, {} of HTTP/1; beyond them {} and {} of clients that hold less than their share\n",
             mib(self.bytes),
             mib(self.fixed()),
             mib(self.spendable()),
             mib(BASE),
             kib(self.rescue()),
+            kib(self.newcomers()),
+            self.places(),
+            kib(PARKED),
             self.origin_connections(),
             kib(KEPT),
             kib(self.origin_windows()),
@@ -156,6 +176,8 @@ impl Plan {
             kib(FREE),
             floors / self.floor(),
             floors / self.idle1(),
+            self.newcomers() / self.floor(),
+            self.newcomers() / self.idle1(),
         );
         text
     }
@@ -178,7 +200,7 @@ mod tests {
         for (tls, origin_http2) in [(false, false), (true, true)] {
             let plan = Plan::new(0, tls, origin_http2);
             assert_eq!(plan.bytes, Plan::LEAST);
-            assert!(plan.tier(FLOOR_SHARE) / plan.floor() >= 35, "{plan:?}");
+            assert!(plan.tier(FLOOR_SHARE) / plan.floor() >= 25, "{plan:?}");
             assert!(plan.floor() > plan.asleep2() + plan.dreams2());
         }
     }

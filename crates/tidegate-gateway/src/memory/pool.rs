@@ -1,7 +1,7 @@
 //! [`Memory`]: the budget, who may take how much of it, and who holds how much.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -9,14 +9,18 @@ use serde::Serialize;
 use slab::Slab;
 use tidegate::budget::{Budget, Lease};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::account::Account;
+use super::kept::Kept;
+use super::parking::Waits;
+use super::party::Party;
 use super::plan::FLOOR_SHARE;
+use super::share::Shares;
 use super::{Plan, costs};
 
 /// How often it is looked whether another connection fits, while none does.
-const AGAIN: Duration = Duration::from_millis(10);
+pub(crate) const AGAIN: Duration = Duration::from_millis(10);
 /// Requests that wait for memory, each on a connection of its own.
 const WAITERS: usize = 10_000;
 /// Those who could give something back are asked so often at most.
@@ -71,15 +75,23 @@ impl Kind {
 
 /// The bytes of one gateway. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Memory(Arc<Inner>);
+pub struct Memory(pub(super) Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Inner {
     plan: Plan,
-    budget: Budget,
+    pub(super) budget: Budget,
     _fixed: Option<Lease>,
-    /// Kept for [`Tier::Rescue`]; what was taken of it comes back to it.
-    rescue: Mutex<Option<Lease>>,
+    /// Kept for [`Tier::Rescue`].
+    rescue: Kept,
+    /// Kept for parties that hold less than their share.
+    pub(super) newcomers: Kept,
+    pub(super) shares: Mutex<Shares<Waits>>,
+    /// What `shares` says, to be read without its lock.
+    pub(super) parties: AtomicU64,
+    pub(super) parked: AtomicU64,
+    pub(super) owed: AtomicBool,
+    pub(super) displaced: AtomicU64,
     open: AtomicU64,
     refused: AtomicU64,
     began: Instant,
@@ -104,6 +116,12 @@ pub struct MemoryFacts {
     pub holders: u64,
     /// Requests and heads refused because they did not fit.
     pub refused: u64,
+    /// Client addresses that are connected or parked; trusted proxies count as one each.
+    pub parties: u64,
+    /// Connections that are accepted and wait, unread, for memory.
+    pub parked: u64,
+    /// Connections that were closed because there was no place to park them.
+    pub displaced: u64,
 }
 
 /// Who holds bytes, how many, since when.
@@ -126,12 +144,19 @@ impl Memory {
     pub fn new(plan: Plan) -> Self {
         let budget = Budget::root("gateway", plan.bytes).max_waiters(WAITERS).build();
         let mut fixed = budget.try_lease(plan.fixed()).ok();
-        let rescue = fixed.as_mut().and_then(|fixed| fixed.split(plan.rescue()));
+        let mut kept = |bytes| Kept::new(fixed.as_mut().and_then(|fixed| fixed.split(bytes)));
+        let (rescue, newcomers) = (kept(plan.rescue()), kept(plan.newcomers()));
         Self(Arc::new(Inner {
             plan,
             budget,
             _fixed: fixed,
-            rescue: Mutex::new(rescue),
+            rescue,
+            newcomers,
+            shares: Mutex::new(Shares::new(plan.places())),
+            parties: AtomicU64::new(0),
+            parked: AtomicU64::new(0),
+            owed: AtomicBool::new(false),
+            displaced: AtomicU64::new(0),
             open: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             began: Instant::now(),
@@ -159,6 +184,9 @@ impl Memory {
             fixed_bytes: self.0.plan.fixed(),
             holders: self.0.open.load(Relaxed),
             refused: self.0.refused.load(Relaxed),
+            parties: self.0.parties.load(Relaxed),
+            parked: self.0.parked.load(Relaxed),
+            displaced: self.0.displaced.load(Relaxed),
         }
     }
 
@@ -172,17 +200,6 @@ impl Memory {
         holders
     }
 
-    /// The floor of a connection that is about to be accepted. **When full**: waits until it fits, and asks those who
-    /// could give something back to do so. **When cancelled**: nothing is held.
-    pub(crate) async fn floor(&self) -> Lease {
-        loop {
-            match self.lease(self.0.plan.floor(), Tier::Floor) {
-                Some(lease) => return lease,
-                None => sleep(AGAIN).await,
-            }
-        }
-    }
-
     /// So many bytes, if there are as many for this purpose. Never waits.
     pub(crate) fn lease(&self, bytes: u64, tier: Tier) -> Option<Lease> {
         let lease = if self.fits(bytes, tier) { self.0.budget.try_lease(bytes).ok() } else { None };
@@ -194,17 +211,12 @@ impl Memory {
 
     /// So many bytes of those that are kept for windows that others have used up, if there are as many left.
     pub(super) fn rescue(&self, bytes: u64) -> Option<Lease> {
-        let mut kept = self.0.rescue.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.as_mut()?.split(bytes)
+        self.0.rescue.take(bytes)
     }
 
     /// What was taken of them comes back.
     pub(super) fn rescued(&self, bytes: Lease) {
-        let mut kept = self.0.rescue.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.as_mut() {
-            // They come from the same budget.
-            let _ = kept.merge(bytes);
-        }
+        self.0.rescue.put(bytes);
     }
 
     /// Bytes without which a connection can do nothing. **When full**: waits its turn, for `within` at most. **When
@@ -238,16 +250,24 @@ impl Memory {
 
     /// Is more than half of what can be charged in use?
     pub(crate) fn is_half_used(&self) -> bool {
-        self.0.budget.used() > self.0.plan.fixed() + self.0.plan.spendable() / 2
+        self.would_half_be_used(0)
     }
 
-    fn fits(&self, bytes: u64, tier: Tier) -> bool {
+    /// Would it be with so many bytes more?
+    pub(super) fn would_half_be_used(&self, more: u64) -> bool {
+        self.0.budget.used().saturating_add(more) > self.0.plan.fixed() + self.0.plan.spendable() / 2
+    }
+
+    pub(super) fn fits(&self, bytes: u64, tier: Tier) -> bool {
+        if tier == Tier::First {
+            return true;
+        }
         let most = self.0.plan.fixed() + self.0.plan.tier(tier.percent());
-        tier == Tier::First || self.0.budget.used().saturating_add(bytes) <= most
+        self.0.budget.used().saturating_add(bytes) <= most
     }
 
     /// Asks those who could give something back to do so; not again and again.
-    fn ask_back(&self) {
+    pub(super) fn ask_back(&self) {
         let now = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let last = self.0.asked.load(Relaxed);
         let due = last == 0 || now.saturating_sub(last) >= ASK_AGAIN.as_millis() as u64;
@@ -265,9 +285,10 @@ impl Memory {
         account
     }
 
-    pub(super) fn leave(&self, key: usize) {
+    pub(super) fn leave(&self, key: usize, party: &Party) {
         self.0.open.fetch_sub(1, Relaxed);
         let _ = self.accounts().try_remove(key);
+        self.left(party);
     }
 
     // Nothing that can panic is done under this lock, and no account ends under it.
@@ -278,6 +299,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     fn memory() -> Memory {
@@ -291,15 +314,11 @@ mod tests {
         while let Some(floor) = memory.lease(memory.plan().floor(), Tier::Floor) {
             floors.push(floor);
         }
-        assert!(floors.len() >= 35, "{}", floors.len());
+        assert!(floors.len() >= 30, "{}", floors.len());
         assert!(memory.lease(1, Tier::Grow).is_none() && memory.lease(1, Tier::More).is_none());
         let first = memory.lease(memory.plan().request(), Tier::First);
         assert!(first.is_some());
-        // The next connection waits until another one has gone.
-        assert!(timeout(Duration::from_secs(1), memory.floor()).await.is_err());
-        floors.pop();
-        drop(first);
-        drop(timeout(Duration::from_secs(1), memory.floor()).await.unwrap());
+        drop((first, floors));
         let facts = memory.facts();
         assert!(
             facts.charged_peak_bytes > facts.charged_bytes && facts.charged_peak_bytes <= facts.limit_bytes

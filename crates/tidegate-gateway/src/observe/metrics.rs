@@ -7,13 +7,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tidegate::Reason;
 
-/// Upper edges of the histograms, in seconds: 1 ms to 60 s, about 2.5 to a decade.
-const EDGES: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+use super::spread::Spread;
 
 /// Where a request was when its client left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +53,10 @@ struct StatusLabel {
 struct StageLabel {
     stage: &'static str,
 }
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HeardLabel {
+    believed: &'static str,
+}
 
 /// What is counted while requests pass. Names and meanings are in docs/metrics.md.
 #[derive(Debug)]
@@ -66,10 +67,11 @@ pub struct Metrics {
     left: [Counter; 4],
     bypassed: Counter,
     upgrades: Counter,
-    waited: Histogram,
-    origin: Histogram,
+    waited: Spread,
+    origin: Spread,
     lingering: Gauge,
     log_lines_lost: Counter,
+    load_reports: [Counter; 2],
 }
 
 impl Metrics {
@@ -79,7 +81,7 @@ impl Metrics {
         let (requests, bypassed, upgrades) = (Counter::default(), Counter::default(), Counter::default());
         let lost: Counter = Counter::default();
         let lingering: Gauge = Gauge::default();
-        let (waited, origin) = (Histogram::new(EDGES), Histogram::new(EDGES));
+        let (waited, origin) = (Spread::default(), Spread::default());
         let responses = Family::<StatusLabel, Counter>::default();
         let refused = Family::<ReasonLabel, Counter>::default();
         let left = Family::<StageLabel, Counter>::default();
@@ -97,6 +99,13 @@ impl Metrics {
             lingering.clone(),
         );
         registry.register("log_lines_lost", "Access log lines that found the log full", lost.clone());
+        let load_reports = Family::<HeardLabel, Counter>::default();
+        let name = "load_reports";
+        registry.register(
+            name,
+            "Answers in which the origin told how much it has in flight",
+            load_reports.clone(),
+        );
         let of_status = |status| responses.get_or_create(&StatusLabel { status }).clone();
         Self {
             requests,
@@ -110,6 +119,8 @@ impl Metrics {
             origin,
             lingering,
             log_lines_lost: lost,
+            load_reports: ["false", "true"]
+                .map(|believed| load_reports.get_or_create(&HeardLabel { believed }).clone()),
         }
     }
 
@@ -145,15 +156,20 @@ impl Metrics {
     }
 
     pub(crate) fn waited(&self, time: Duration) {
-        self.waited.observe(time.as_secs_f64());
+        self.waited.observe(time);
     }
 
     pub(crate) fn origin(&self, time: Duration) {
-        self.origin.observe(time.as_secs_f64());
+        self.origin.observe(time);
     }
 
     pub(crate) fn lingering(&self, by: i64) {
         self.lingering.inc_by(by);
+    }
+
+    pub(crate) fn load_report(&self, believed: bool) {
+        let [bad, good] = &self.load_reports;
+        if believed { good } else { bad }.inc();
     }
 
     pub(crate) fn log_line_lost(&self) {

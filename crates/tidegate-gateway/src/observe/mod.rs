@@ -3,6 +3,7 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `metrics` | [`Metrics`]: what is counted while requests pass |
+//! | `spread` | a histogram that takes no lock |
 //! | `snapshot` | what limiters and connections say of themselves when they are asked |
 //! | `access_log` | [`AccessLog`]: one line for each request |
 //! | `status` | the document behind `/status` |
@@ -10,6 +11,7 @@
 mod access_log;
 mod metrics;
 mod snapshot;
+mod spread;
 mod status;
 
 pub use access_log::{AccessLog, Line, LogFormat};

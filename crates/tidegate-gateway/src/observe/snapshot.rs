@@ -21,7 +21,7 @@ impl Collector for Snapshot {
         let status = gateway.status();
         let facts = gateway.origin_facts();
         let memory = gateway.memory_facts();
-        let gauges: [(&str, &str, f64); 20] = [
+        let gauges: [(&str, &str, f64); 22] = [
             ("limit", "How much may be at the origin at once", status.limit as f64),
             ("in_flight", "How much is", status.in_flight as f64),
             ("in_flight_peak", "The most that ever was", status.peak_in_flight as f64),
@@ -58,12 +58,14 @@ impl Collector for Snapshot {
             ("memory_charged_peak_bytes", "The most that ever were", memory.charged_peak_bytes as f64),
             ("memory_fixed_bytes", "Of them, what the program itself takes", memory.fixed_bytes as f64),
             ("memory_holders", "Connections that bytes are charged to", memory.holders as f64),
+            ("memory_parties", "Client addresses that share it", memory.parties as f64),
+            ("memory_parked", "Connections accepted that wait for it, unread", memory.parked as f64),
         ];
         for (name, help, value) in gauges {
             let metric = ConstGauge::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        let counters: [(&str, &str, u64); 8] = [
+        let counters: [(&str, &str, u64); 9] = [
             ("admitted", "Requests admitted", status.admitted),
             ("expired", "Requests whose time ran out in the queue", status.expired),
             ("canceled", "Requests whose client left while they waited", status.canceled),
@@ -75,6 +77,11 @@ impl Collector for Snapshot {
             ("origin_dials", "Connections to the origin that were tried", facts.dials),
             ("origin_dials_failed", "Those that did not come to stand", facts.dials_failed),
             ("memory_refused", "Requests for which there was no memory", memory.refused),
+            (
+                "memory_displaced",
+                "Connections closed because there was no place to park them",
+                memory.displaced,
+            ),
             ("origin_repeats", "Requests sent again where the first sending had no effect", facts.repeats),
         ];
         for (name, help, value) in counters {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::memory::{Holder, MemoryFacts};
+use crate::memory::{Holder, MemoryFacts, PartyFacts};
 
 /// The gateway at one moment. Times are milliseconds.
 #[derive(Clone, Debug, Serialize)]
@@ -69,6 +69,8 @@ pub struct MemoryStatus {
     pub facts: MemoryFacts,
     /// The connections that hold most.
     pub top: Vec<Holder>,
+    /// The client addresses that hold most.
+    pub addresses: Vec<PartyFacts>,
 }
 
 /// Why a limit is where it is.

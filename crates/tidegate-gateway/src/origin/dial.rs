@@ -19,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::socket::{Socket, Watch};
 use crate::tls::{self, TlsError};
+use crate::unsent::Unsent;
 
 use super::address::{OriginAddress, Place};
 use super::{OriginError, OriginErrorKind, OriginSettings};
@@ -92,9 +93,9 @@ impl Dialer {
                 // Small requests must not wait for an acknowledgement.
                 let _ = tcp.set_nodelay(true);
                 // What the service does not take stays with its client, not in a buffer of megabytes.
-                let _ = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT);
+                let unsent = Unsent::new(&tcp, UNSENT);
                 self.notice_silence(&tcp);
-                Socket::tcp(tcp)
+                Socket::tcp(tcp, unsent)
             }
         };
         let watch = socket.watch();

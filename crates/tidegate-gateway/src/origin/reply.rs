@@ -40,9 +40,12 @@ pub struct ReplyBody {
     origin: Arc<Origin>,
     pace: Option<Pace>,
     /// A frame that was looked at before somebody took it, as [`Ahead`] does; reads are small since then.
-    seen: Option<Option<Result<Frame<Bytes>, OriginError>>>,
+    seen: Option<Box<Seen>>,
     looked: bool,
 }
+
+/// What a body is polled to: a frame, or its end.
+type Seen = Option<Result<Frame<Bytes>, OriginError>>;
 
 #[derive(Debug)]
 enum Source {
@@ -76,7 +79,7 @@ impl ReplyBody {
     pub(super) fn http2(stream: h2::RecvStream, sending: Sending, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
         Self {
-            source: Source::Http2 { stream: Received::new(stream, None), sending },
+            source: Source::Http2 { stream: Received::new(stream), sending },
             origin,
             pace,
             seen: None,
@@ -171,7 +174,7 @@ impl Body for ReplyBody {
         let this = &mut *self;
         this.look_no_more();
         let polled = match &mut this.source {
-            _ if this.seen.is_some() => Poll::Ready(this.seen.take().flatten()),
+            _ if this.seen.is_some() => Poll::Ready(this.seen.take().and_then(|seen| *seen)),
             Source::Http1 { body, kept, shy, small } => {
                 let memory = this.origin.settings.memory.as_ref();
                 poll_shyly(body, kept.as_mut(), (shy, *small), memory, cx)
@@ -243,8 +246,8 @@ impl Ahead for ReplyBody {
                 Source::Http2 { stream, .. } if stream.is_end_stream() => return Poll::Ready(true),
                 Source::Http2 { .. } => return Poll::Ready(false),
             };
-            self.seen = Some(ready!(polled));
+            self.seen = Some(Box::new(ready!(polled)));
         }
-        Poll::Ready(!matches!(&self.seen, Some(Some(Ok(frame))) if frame.is_data()))
+        Poll::Ready(!matches!(self.seen.as_deref(), Some(Some(Ok(frame))) if frame.is_data()))
     }
 }

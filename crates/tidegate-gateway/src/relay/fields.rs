@@ -34,6 +34,8 @@ impl Fields {
     pub(crate) const TIME: Self = Self(1 << 16);
     /// What tells a person's request from a program's.
     pub(crate) const AUDIENCE: Self = Self(1 << 17);
+    /// What an origin says about its load.
+    pub(crate) const LOAD: Self = Self(1 << 18);
 
     /// Those among `headers`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -69,6 +71,7 @@ impl Fields {
             10 => match name {
                 "connection" => Self::CONNECTION,
                 "keep-alive" => Self::ONE_HOP,
+                "x-inflight" => Self::LOAD,
                 _ => Self::default(),
             },
             11 if name == "sec-purpose" => Self::CLASS,
@@ -94,6 +97,7 @@ impl Fields {
                 "transfer-encoding" => Self::ONE_HOP,
                 _ => Self::default(),
             },
+            21 if name == "endpoint-load-metrics" => Self::LOAD,
             _ => Self::default(),
         }
     }
@@ -140,6 +144,8 @@ mod tests {
             ("X-Request-Timeout", Fields::TIME),
             ("Prefer", Fields::TIME),
             ("Accept", Fields::AUDIENCE),
+            ("X-Inflight", Fields::LOAD),
+            ("Endpoint-Load-Metrics", Fields::LOAD),
             ("Sec-Fetch-Mode", Fields::AUDIENCE),
         ];
         let none = HeaderValue::from_static("-");

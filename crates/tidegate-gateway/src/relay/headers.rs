@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, Entry, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Uri, Version, request, response};
@@ -84,14 +84,15 @@ impl ToOrigin {
         if fields.has(Fields::COOKIE) {
             join_cookies(&mut head.headers);
         }
-        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path =
+            |uri: &Uri| uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         if self.http2 {
             head.headers.remove(HOST);
             let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
             head.uri = Uri::builder()
                 .scheme(self.scheme.clone())
                 .authority(authority.unwrap_or_else(|| self.authority.clone()))
-                .path_and_query(path)
+                .path_and_query(path(&head.uri))
                 .build()
                 .map_err(|_| Unfit("the request target cannot be passed on"))?;
             head.version = Version::HTTP_2;
@@ -105,7 +106,7 @@ impl ToOrigin {
                 }
             }
             if head.uri.authority().is_some() || head.uri.path_and_query().is_none() {
-                head.uri = Uri::from(path);
+                head.uri = Uri::from(path(&head.uri));
             }
             head.version = Version::HTTP_11;
         }
@@ -186,7 +187,7 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 /// Returns whether fields that `Connection` names were removed too.
 fn strip_hop_by_hop(headers: &mut HeaderMap, fields: Fields) -> bool {
     let mut some = false;
-    if fields.has(Fields::CONNECTION) && !says_keep_alive_only(headers) {
+    if fields.has(Fields::CONNECTION) && !strip_keep_alive(headers) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
@@ -202,8 +203,6 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, fields: Fields) -> bool {
         for name in named {
             some |= headers.remove(name).is_some();
         }
-    }
-    if fields.has(Fields::CONNECTION) {
         headers.remove(CONNECTION);
     }
     if fields.has(Fields::UPGRADE | Fields::ONE_HOP) {
@@ -212,11 +211,16 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, fields: Fields) -> bool {
     some
 }
 
-/// What most of those say that have a `Connection` at all.
-fn says_keep_alive_only(headers: &HeaderMap) -> bool {
-    let mut said = headers.get_all(CONNECTION).iter();
-    let first = said.next().map(HeaderValue::as_bytes);
-    first.is_some_and(|first| first.eq_ignore_ascii_case(b"keep-alive")) && said.next().is_none()
+/// Removes a `Connection` that says nothing else than most of those say that have one at all. True if it was so.
+fn strip_keep_alive(headers: &mut HeaderMap) -> bool {
+    let Entry::Occupied(said) = headers.entry(CONNECTION) else { return false };
+    let mut lines = said.iter();
+    let first = lines.next().is_some_and(|line| line.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
+    let only = first && lines.next().is_none();
+    if only {
+        said.remove();
+    }
+    only
 }
 
 /// Removes the fields that are `unwanted`. Heads have few fields, and mostly none of these: one look over their names

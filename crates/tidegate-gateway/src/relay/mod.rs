@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `fields` | which fields of interest a head has |
 //! | `headers` | hop-by-hop fields, `Forwarded`, `Via`, `Host` |
-//! | `peers` | [`TrustedPeers`]: whose forwarding fields are believed |
+//! | `load` | what the origin says of its own load |
 //! | `tunnel` | bytes both ways after an upgrade |
 
 pub(crate) mod fields;
 pub(crate) mod headers;
-mod peers;
+pub(crate) mod load;
 pub(crate) mod tunnel;
 
-pub use peers::{PeersError, TrustedPeers};
+pub use crate::listen::peers::{PeersError, TrustedPeers};

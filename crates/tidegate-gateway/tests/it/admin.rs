@@ -123,11 +123,14 @@ async fn every_metric_is_documented_and_moves() {
     // Bounds do not move; these are moved in tests of their own.
     let elsewhere = [
         "tidegate_limit",
+        "tidegate_load_reports_total",
         "tidegate_queue_capacity",
         "tidegate_connections_limit",
         "tidegate_memory_limit_bytes",
         "tidegate_memory_fixed_bytes",
         "tidegate_memory_refused_total",
+        "tidegate_memory_parked",
+        "tidegate_memory_displaced_total",
         "tidegate_expired_total",
         "tidegate_would_refuse_total",
         "tidegate_origin_dials_failed_total",

@@ -7,10 +7,9 @@ use tidegate_gateway::memory::Holder;
 use tokio::net::TcpStream;
 
 use crate::stand::{Stand, bounded, eventually, get, post};
-use crate::wire::Wire;
 use crate::wire2::{Wire2, get2, post2, whole};
 
-/// The least: the program, and floors for about fifty connections.
+/// The least: the program, and floors for about forty connections.
 const LEAST: &str = "memory = '32MiB'\nlimit = 2000\nmax-queue = 2000\nmax-wait = '10s'\nclient-timeout = '60s'\nhead-timeout = '60s'";
 
 fn charged(stand: &Stand) -> f64 {
@@ -21,23 +20,16 @@ fn holders(stand: &Stand) -> Vec<Holder> {
     stand.gateway.status().memory.unwrap().top
 }
 
-/// Connections that say nothing, until no other is accepted.
+/// Connections that say nothing, until one is not let in.
 async fn fill(stand: &Stand) -> Vec<TcpStream> {
     let mut crowd = Vec::new();
-    loop {
-        let before = stand.metric("tidegate_connections");
+    while stand.metric("tidegate_memory_parked") == 0.0 {
+        let come = stand.metric("tidegate_connections");
         crowd.push(TcpStream::connect(stand.address).await.unwrap());
-        for _ in 0..50 {
-            if stand.metric("tidegate_connections") > before {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-        if stand.metric("tidegate_connections") == before {
-            return crowd;
-        }
+        eventually("it is accepted", || stand.metric("tidegate_connections") > come).await;
         assert!(crowd.len() < 200, "there is no end");
     }
+    crowd
 }
 
 async fn upload(client: &mut Wire2, path: &str, size: usize) -> u16 {
@@ -62,7 +54,6 @@ fn peer_of(holders: &[Holder], protocol: &str) -> Option<(SocketAddr, u64)> {
 #[tokio::test]
 async fn who_holds_what_is_seen_and_all_of_it_comes_back() {
     let stand = Stand::new("memory = '64MiB'\nlimit = 10").await;
-    eventually("a floor is ready", || charged(&stand) > stand.metric("tidegate_memory_fixed_bytes")).await;
     let rest = charged(&stand);
     assert!(stand.metric("tidegate_memory_limit_bytes") == f64::from(64 << 20) && rest < f64::from(64 << 20));
     let mut wire = stand.connect().await;
@@ -91,29 +82,13 @@ async fn who_holds_what_is_seen_and_all_of_it_comes_back() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_floor_does_not_fit_waits_in_the_backlog() {
-    let stand = Stand::new(LEAST).await;
-    let mut crowd = fill(&stand).await;
-    assert!(crowd.len() > 30, "{} fit", crowd.len());
-    // The last one is not accepted: what it asks is not read.
-    let mut last = Wire::over(crowd.pop().unwrap());
-    last.send(get("/hello")).await;
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    assert_eq!(stand.origin.count(), 0);
-    // One goes, and it comes in. Over HTTP/1 it gives most of its floor back, so another one fits.
-    crowd.pop();
-    assert_eq!(last.answer().await.text(), "hello");
-    assert_eq!(stand.get("/hello").await.text(), "hello");
-    assert!(charged(&stand) <= stand.metric("tidegate_memory_limit_bytes"));
-}
-
-#[tokio::test]
 async fn a_request_that_does_not_fit_is_refused_with_memory() {
+    const IDLE: usize = 400;
     let stand =
         Stand::new("memory = '32MiB'\nlimit = 2000\nmax-wait = '300ms'\nclient-timeout = '60s'").await;
     // Idle they all fit, but not what all of them ask for.
     let mut crowd = Vec::new();
-    for _ in 0..600 {
+    for _ in 0..IDLE {
         let mut wire = stand.connect().await;
         wire.send(get("/hello")).await;
         assert_eq!(wire.answer().await.status, 200);
@@ -124,10 +99,10 @@ async fn a_request_that_does_not_fit_is_refused_with_memory() {
     }
     eventually("some are refused", || stand.metric("tidegate_memory_refused_total") > 0.0).await;
     eventually("none waits any more", || {
-        stand.metric("tidegate_memory_refused_total") + stand.origin.now() as f64 == 600.0
+        stand.metric("tidegate_memory_refused_total") as usize + stand.origin.now() == IDLE
     })
     .await;
-    assert!(stand.origin.now() > 40, "{}", stand.origin.now());
+    assert!(stand.origin.now() > 30, "{}", stand.origin.now());
     let answer = crowd.last_mut().unwrap().answer().await;
     assert_eq!((answer.status, answer.reason().as_str()), (503, "memory"));
     assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
@@ -155,7 +130,7 @@ async fn streams_that_do_not_fit_wait_for_their_turn() {
         }
         clients.push(client);
     }
-    eventually("many are there", || stand.origin.now() > 100).await;
+    eventually("many are there", || stand.origin.now() > 40).await;
     let at_once = stand.origin.now();
     assert!(at_once < 500, "{at_once} at once");
     // The only request of another one is served meanwhile.

@@ -25,8 +25,12 @@ pub enum Attack {
     Bomb,
     /// Ask over HTTP/1.1 and read a byte every 5 s.
     Slow,
+    /// The same over HTTP/2, with all the credit there is.
+    SlowHttp2,
     /// Never acknowledge the server's settings, and ask nothing.
     Unacknowledged,
+    /// Begin one stream after another and cancel each at a random point, of uploads and answers of the lab's origin.
+    Cancel,
 }
 
 /// How many peers, and where.
@@ -88,6 +92,10 @@ pub struct Report {
     pub reset: u64,
     /// Bytes of uploads that were sent.
     pub sent: u64,
+    /// Streams that were cancelled.
+    pub cancelled: u64,
+    /// Connections whose credit was there again after the last of them.
+    pub whole: u64,
 }
 
 /// Opens them all at once; whoever finds no place waits in the server's backlog. Returns at once.
@@ -101,13 +109,7 @@ pub async fn open(attack: Attack, plan: &Plan) -> io::Result<Crowd> {
     }
     let (mut peers, seen, plan) = (JoinSet::new(), Arc::new(Seen::default()), Arc::new(plan.clone()));
     for _ in 0..plan.connections {
-        let socket = match plan.target {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        if let Some(from) = plan.from {
-            socket.bind(from)?;
-        }
+        let socket = socket(&plan)?;
         let (plan, seen) = (Arc::clone(&plan), Arc::clone(&seen));
         peers.spawn(async move {
             if let Ok(tcp) = socket.connect(plan.target).await {
@@ -117,6 +119,18 @@ pub async fn open(attack: Attack, plan: &Plan) -> io::Result<Crowd> {
         tokio::task::yield_now().await;
     }
     Ok(Crowd { peers, seen })
+}
+
+/// A socket for one more of the plan's connections.
+pub(super) fn socket(plan: &Plan) -> io::Result<TcpSocket> {
+    let socket = match plan.target {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(from) = plan.from {
+        socket.bind(from)?;
+    }
+    Ok(socket)
 }
 
 impl Crowd {
@@ -130,6 +144,8 @@ impl Crowd {
             refused: self.seen.refused.load(Relaxed),
             reset: self.seen.reset.load(Relaxed),
             sent: self.seen.sent.load(Relaxed),
+            cancelled: self.seen.cancelled.load(Relaxed),
+            whole: self.seen.whole.load(Relaxed),
         }
     }
 

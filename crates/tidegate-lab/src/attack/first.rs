@@ -27,8 +27,8 @@ pub(super) fn bytes(attack: Attack, plan: &Plan) -> Vec<u8> {
         (setting::ENABLE_PUSH, 0),
         (setting::INITIAL_WINDOW_SIZE, window),
     ])]);
-    if attack == Attack::Unread {
-        // Who never reads says it unasked: it is due for settings that are on their way in any case.
+    if attack == Attack::Unread || attack == Attack::SlowHttp2 {
+        // Who does not read says it unasked: it is due for settings that are on their way in any case.
         bytes.extend([Frame::settings_ack()]);
     }
     bytes.extend([Frame::window_update(0, MOST - FIRST)]);

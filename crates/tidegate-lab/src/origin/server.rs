@@ -145,6 +145,11 @@ async fn answer(request: Request<Incoming>, floor: &Floor, dam: &Dam) -> Result<
     };
     let mut response = Response::new(Either::Left(Either::Left(Full::new(body))));
     *response.status_mut() = status;
+    if floor.reports() {
+        let OriginStats { delayed, waiting, working, .. } = floor.stats();
+        // This one too.
+        response.headers_mut().insert("x-inflight", (delayed + waiting + working + 1).into());
+    }
     Ok(response)
 }
 

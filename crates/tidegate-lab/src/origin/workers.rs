@@ -33,6 +33,8 @@ pub struct OriginSettings {
     pub delay: Duration,
     /// Seed of the service times.
     pub seed: u64,
+    /// Say in every answer how many requests are inside (`X-Inflight`).
+    pub report: bool,
 }
 
 impl Default for OriginSettings {
@@ -44,6 +46,7 @@ impl Default for OriginSettings {
             distribution: Distribution::Exponential,
             delay: Duration::ZERO,
             seed: 1,
+            report: false,
         }
     }
 }

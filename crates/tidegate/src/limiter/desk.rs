@@ -294,9 +294,9 @@ impl Desk {
         wakes: &mut Wakes,
     ) -> Option<(Place, u64)> {
         let pushed = self.queue.push(entry).ok()?;
-        if let Some(entry) = pushed.displaced {
+        if let Some(mut entry) = pushed.displaced {
             let refused = self.refusal(shared, Reason::Displaced, entry.class, None);
-            self.refuse(shared, entry, refused, wakes);
+            self.refuse(shared, &mut entry, refused, wakes);
         }
         if !std::mem::replace(&mut self.line_stands, true) {
             // What was admitted before says nothing about the rate from now on.

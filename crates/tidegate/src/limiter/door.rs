@@ -84,6 +84,19 @@ impl Shared {
         })
     }
 
+    /// Answers all that wait.
+    pub(super) fn refuse_waiting(&self, reason: Reason) {
+        // What they left may run foreign code when it is dropped: not under the lock.
+        let _entries = self.visit(|desk, wakes| {
+            let mut entries = desk.queue.take_all(|_| true);
+            for entry in &mut entries {
+                let refused = desk.refusal(self, reason, entry.class, None);
+                desk.refuse(self, entry, refused, wakes);
+            }
+            entries
+        });
+    }
+
     /// There is no room: may the caller wait, and how long will it? `Ok(None)`: its units were taken all the
     /// same, because nothing is enforced.
     fn decide(&self, desk: &mut Desk, question: &Question) -> Result<Option<WaitEstimate>, Objection> {

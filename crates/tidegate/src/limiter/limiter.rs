@@ -273,6 +273,23 @@ impl Limiter {
         self.shared.visit(|desk, wakes| desk.tick(&self.shared, wakes, true));
     }
 
+    /// Refuses all that wait now, as [`Draining`](crate::Reason::Draining): for the moment in which no time is left for
+    /// their work, but for an answer. Newcomers may wait; what is held stays held.
+    ///
+    /// ```
+    /// use tidegate::{Admission, Limiter, Reason, TryClaimError};
+    ///
+    /// let limiter = Limiter::fixed(1);
+    /// let _held = limiter.try_acquire(1);
+    /// let Ok(Admission::Waiting(ticket)) = limiter.enqueue(1) else { unreachable!("the unit is held") };
+    /// limiter.refuse_waiting();
+    /// let Err(TryClaimError::Refused(refused)) = ticket.try_claim() else { unreachable!("it was refused") };
+    /// assert_eq!(refused.reason(), Reason::Draining);
+    /// ```
+    pub fn refuse_waiting(&self) {
+        self.shared.refuse_waiting(crate::refused::Reason::Draining);
+    }
+
     /// Refuses newcomers from now on and goes on serving those that wait; resolves when nothing is held and
     /// nobody waits any more. There is no way back. **When full:** those who have a place in the queue are served
     /// first. **When cancelled:** dropping what it returns does not end the drain.

@@ -58,6 +58,13 @@ impl Permit {
         self.ending.in_time = false;
     }
 
+    /// The worker said that it has so many units in flight, of all its callers and this one. With it, several
+    /// limiters before one worker ([`Knee::shared`](crate::limit::Knee::shared)) see what they do together. It is a
+    /// hint that no limit rises by without bound; 0 says nothing, other algorithms do not listen.
+    pub fn report_in_flight(&mut self, units: u64) {
+        self.ending.reported = u32::try_from(units).unwrap_or(u32::MAX);
+    }
+
     /// Units held.
     #[must_use]
     pub fn weight(&self) -> u64 {

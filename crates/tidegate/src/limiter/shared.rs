@@ -80,6 +80,8 @@ pub(super) struct Ending {
     pub(super) kind: u8,
     pub(super) outcome: Outcome,
     pub(super) in_time: bool,
+    /// Units the worker said it has in flight; 0 if it said nothing.
+    pub(super) reported: u32,
 }
 
 impl Ending {
@@ -100,6 +102,7 @@ impl Ending {
             kind,
             outcome: Outcome::Canceled,
             in_time: true,
+            reported: 0,
         }
     }
 
@@ -244,6 +247,7 @@ impl Shared {
                 outcome: ending.outcome,
                 in_time: ending.in_time,
                 kind: ending.kind,
+                reported: (ending.reported > 0).then_some(u64::from(ending.reported)),
             };
             desk.complete(self, sample);
             desk.give_back(self, ending.weight, ending.holder);

@@ -295,3 +295,22 @@ fn wrong_settings_are_told() {
     let nobody = QueueConfig::bounded(1).max_wait(Duration::ZERO);
     assert!(Limiter::builder().limit(1).queue(nobody).build().unwrap_err().to_string().contains("max_wait"));
 }
+
+#[test]
+fn those_that_wait_are_refused_and_nobody_else() {
+    let limiter = limiter(1, 4);
+    let held = limiter.try_acquire(1).unwrap();
+    let waiting =
+        [ticket(&limiter, Demand::ONE), ticket(&limiter, Demand::ONE.class(Criticality::Sheddable))];
+    limiter.refuse_waiting();
+    for refused in waiting {
+        assert!(
+            matches!(refused.try_claim(), Err(TryClaimError::Refused(why)) if why.reason() == Reason::Draining)
+        );
+    }
+    assert_eq!((limiter.stats().waiting, limiter.stats().in_flight), (0, 1));
+    let newcomer = waits(ticket(&limiter, Demand::ONE));
+    drop(held);
+    drop(claim(newcomer));
+    assert!(limiter.try_acquire(1).is_ok(), "the line has ended");
+}

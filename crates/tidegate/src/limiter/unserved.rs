@@ -45,9 +45,9 @@ impl Desk {
     }
 
     #[cold]
-    pub(super) fn expire(&mut self, shared: &Shared, entry: Entry<Waiter>, wakes: &mut Wakes) {
+    pub(super) fn expire(&mut self, shared: &Shared, mut entry: Entry<Waiter>, wakes: &mut Wakes) {
         let refused = self.expired(shared, &entry);
-        self.refuse(shared, entry, refused, wakes);
+        self.refuse(shared, &mut entry, refused, wakes);
     }
 
     /// Answers somebody who waited.
@@ -55,15 +55,15 @@ impl Desk {
     pub(super) fn refuse(
         &mut self,
         shared: &Shared,
-        entry: Entry<Waiter>,
+        entry: &mut Entry<Waiter>,
         refused: Refused,
         wakes: &mut Wakes,
     ) {
-        let Waiter { seat, waker, .. } = entry.value;
+        let seat = entry.value.seat;
         if shared.seats.get(seat).is_some_and(|seat| seat.refuse(refused)) {
             self.grants.remember(seat);
         }
-        wakes.extend(waker);
+        wakes.extend(entry.value.waker.take());
     }
 
     /// The refusal of a ticket whose time is over.

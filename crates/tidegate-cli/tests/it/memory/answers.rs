@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_lab::attack::Attack;
+use tidegate_lab::attack::{Attack, Crowd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -84,31 +84,44 @@ async fn streams_that_are_never_read_fit_and_hold_up_nobody() {
     stand.is_left().await;
 }
 
-/// C 3: readers of a byte every five seconds.
+/// C 3: readers of a byte every five seconds, over HTTP/1 and HTTP/2, with one stream and with several.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_fit_and_are_sent_away() {
+    const KERNEL: u64 = 32 * 1024;
     let stand = Stand::new(&["--stall-timeout", "3s"]).await;
-    let crowd = stand.attack(Attack::Slow, &stand.plan("/.lab/endless", 400, 1)).await;
+    let mut crowds = Vec::new();
+    let kinds = [(Attack::Slow, 200, 1), (Attack::SlowHttp2, 200, 1), (Attack::SlowHttp2, 100, 4)];
+    for (client, (attack, connections, streams)) in (2..).zip(kinds) {
+        let mut plan = stand.plan("/.lab/endless", connections, streams);
+        plan.from = Some(([127, 0, 0, client], 0).into());
+        crowds.push(stand.attack(attack, &plan).await);
+    }
     let mut looks = Vec::new();
     let watch = async {
         eventually("they are served", async || {
-            let (kernel, those) = (stand.in_kernel(), stand.metric("tidegate_connections").await as u64);
-            if those >= 100 {
-                looks.push(kernel / those);
+            let mut unread = stand.unread();
+            unread.sort_unstable();
+            // What a peer's kernel has no room for after all is on its way for another moment: of few that may be all.
+            if unread.len() >= 100 {
+                looks.push(unread.iter().sum::<u64>() / unread.len() as u64);
+                let nearly_all = unread.get(unread.len() * 9 / 10).copied().unwrap_or(0);
+                assert!(nearly_all <= KERNEL, "bytes in the kernel for each: {unread:?}");
             }
-            crowd.report().answered + crowd.report().ended >= 200
+            let reports: Vec<_> = crowds.iter().map(Crowd::report).collect();
+            let over: u64 = reports.iter().map(|report| report.answered + report.ended).sum();
+            over >= 250 && reports.iter().all(|report| report.answered > 0)
         })
         .await;
     };
     let (peak, ()) = tokio::join!(stand.peak_over(SOON), watch);
     assert!(peak <= MOST, "{} MiB", mib(peak));
-    looks.sort_unstable();
-    let each = looks.get(looks.len() / 2).copied().unwrap_or(0);
-    assert!(each <= 32 * 1024, "{each} bytes in the kernel for each, {looks:?}");
+    // At the worst moment, for each that is being sent something.
+    let worst = looks.iter().max().copied().unwrap_or(0);
+    assert!(0 < worst && worst <= KERNEL, "{worst} bytes in the kernel for each, {looks:?}");
     // All of them, also those who found no place at first. They themselves do not see it before they have read what the
     // kernel holds for them, a byte every five seconds.
     stand.is_left().await;
-    drop(crowd);
+    drop(crowds);
 }
 
 /// C 5: peers that give no credit.

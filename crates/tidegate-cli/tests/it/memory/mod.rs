@@ -4,6 +4,7 @@
 //! (`tidegate lab attack`); `scripts/bench-memory` runs them in full size, beside other servers.
 
 mod answers;
+mod crumbs;
 mod held;
 mod ledger;
 mod stand;

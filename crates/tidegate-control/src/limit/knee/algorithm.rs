@@ -49,7 +49,8 @@ impl Knee {
     }
 
     /// For one of several owners of the same origin: phases come from [`View::unix`], so that all of them move
-    /// together. Slower to find the knee than [`Knee::new`], and needs clocks that agree.
+    /// together. Slower to find the knee than [`Knee::new`], and needs clocks that agree, or an origin that says how
+    /// much it has in flight ([`Sample::reported`]). While neither is so the phase is `alone`.
     #[must_use]
     pub fn shared() -> Self {
         Self { law: Law::Shared(Box::new(Shared::new(Self::default_bounds()))) }

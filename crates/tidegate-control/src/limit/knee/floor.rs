@@ -3,6 +3,7 @@
 use crate::sample::{KINDS, View};
 
 use super::point::{Point, Tally};
+use super::service::PROMPT;
 
 /// A window closes after this time (seconds) …
 const WINDOW_SECONDS: f64 = 0.2;
@@ -32,7 +33,10 @@ pub(super) struct Floor {
     window: Option<Tally>,
     deviations: f64,
     floor: Option<f64>,
+    /// ln of seconds that were seen elsewhere: the floor is no higher.
+    hint: Option<f64>,
     inflation: f64,
+    unnoticed: f64,
 }
 
 impl Floor {
@@ -64,14 +68,21 @@ impl Floor {
         let level = self.deviations / window.count() + self.usual_level();
         self.window = Some(Tally::begin(at));
         self.deviations = 0.0;
+        // The mean of logarithms is not the logarithm of the mean.
+        let mean = point.map_or(level, |point| point.mean().ln());
+        let hint = self.hint.take().map_or(f64::INFINITY, |hint| level + hint - mean);
         let floor = match self.floor {
             None => level,
             Some(floor) if level < floor => floor + FALL * (level - floor),
             Some(floor) if idle => floor + LEAK,
             Some(floor) => floor,
         };
+        let floor = floor.min(hint);
         self.floor = Some(floor);
-        self.inflation = level - floor;
+        // Where even the latency now is prompt, or the floor is, nothing is inflated before somebody notices.
+        let prompt = level + PROMPT.ln() - mean;
+        self.inflation = level.max(prompt) - floor.max(prompt);
+        self.unnoticed = level - floor;
         point
     }
 
@@ -81,14 +92,25 @@ impl Floor {
         if shares > 0.0 { levels / shares } else { 0.0 }
     }
 
-    /// ln of (latency now / floor); 0 while unknown.
+    /// ln of (latency now / floor), as far as anybody notices it; 0 while unknown.
     pub(super) fn inflation(&self) -> f64 {
         self.inflation
+    }
+
+    /// The same, noticed or not.
+    pub(super) fn unnoticed(&self) -> f64 {
+        self.unnoticed
+    }
+
+    /// A mean of so many seconds was seen.
+    pub(super) fn hint(&mut self, seconds: f64) {
+        self.hint = Some(seconds.ln());
     }
 
     /// The floor was wrong: the work has become slower for reasons that are not load.
     pub(super) fn forget(&mut self) {
         self.floor = None;
         self.inflation = 0.0;
+        self.unnoticed = 0.0;
     }
 }

@@ -14,6 +14,7 @@
 //! | `start` | one owner: the slow start, while nothing is known |
 //! | `verdict` | one owner: what follows from a phase |
 //! | `shared` | several owners: phases from the wall clock |
+//! | `told` | several owners: what the origin says it has in flight |
 //! | `passive` | dry run: the same from traffic alone |
 
 mod algorithm;
@@ -25,6 +26,7 @@ mod service;
 mod shared;
 mod single;
 mod start;
+mod told;
 mod verdict;
 
 pub use algorithm::Knee;

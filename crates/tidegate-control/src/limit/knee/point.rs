@@ -2,6 +2,8 @@
 
 use crate::sample::{KINDS, View};
 
+use super::service::PROMPT;
+
 /// Two points nearer than this (in ln n) cannot be told apart from noise.
 const NEAREST: f64 = 0.03;
 /// A share of useful work below this is taken for it, so that its logarithm stays finite.
@@ -11,6 +13,11 @@ const BOUND_SHARE: f64 = 0.7;
 /// Elasticities outside of this are noise: 1 is the most that physics allows below a knee, and −1 is already a
 /// collapse that calls for the strongest reaction there is.
 const ELASTICITY: (f64, f64) = (-1.0, 1.3);
+
+/// Where latency is no price (see [`PROMPT`]), lost throughput still is: one percent of it weighs as much as so many
+/// percent that a slow origin does not gain. A pair whose elasticity is −0.16 is then as bad as saturation; noise
+/// makes half of the pairs before an origin of constant throughput seem to lose, and the limit rises all the same.
+const LOSS: f64 = 6.0;
 
 /// Completions and time of one kind: (units, units × seconds).
 type Kinds = [(f64, f64); KINDS];
@@ -132,15 +139,29 @@ impl Point {
     /// ln R(self) − ln R(low), each kind's mean weighted with its share in both together (post-stratification):
     /// a phase that happened to get more of the slow kind does not look slower for it.
     pub(super) fn slower_than(&self, low: &Self) -> f64 {
-        let (mut here, mut there) = (0.0, 0.0);
+        self.beside(low).map_or(0.0, |(here, there, _)| (here / there).ln())
+    }
+
+    /// The same as far as anybody notices it.
+    pub(super) fn noticeably_slower_than(&self, low: &Self) -> f64 {
+        self.beside(low).map_or(0.0, |(here, there, units)| {
+            let prompt = PROMPT * units;
+            (here.max(prompt) / there.max(prompt)).ln()
+        })
+    }
+
+    /// Seconds that the units of both together would be held, here and there, and how many those are.
+    fn beside(&self, low: &Self) -> Option<(f64, f64, f64)> {
+        let (mut here, mut there, mut units) = (0.0, 0.0, 0.0);
         for (high, low) in self.kinds.iter().zip(&low.kinds) {
             if high.0 > 0.0 && low.0 > 0.0 {
                 let both = high.0 + low.0;
                 here += both * high.1 / high.0;
                 there += both * low.1 / low.0;
+                units += both;
             }
         }
-        if here > 0.0 && there > 0.0 { (here / there).ln() } else { 0.0 }
+        (here > 0.0 && there > 0.0).then_some((here, there, units))
     }
 
     /// ln n(self) − ln n(low).
@@ -151,19 +172,24 @@ impl Point {
     /// The elasticity of useful throughput with respect to concurrency between `low` and this point, with their
     /// distance in ln n. `None` if they are too near to each other.
     ///
-    /// Little's law: X = n / R, so d ln X / d ln n = 1 − d ln R / d ln n; what nobody wanted is no throughput.
+    /// Little's law: X = n / R, so d ln X / d ln n = 1 − d ln R / d ln n; what nobody wanted is no throughput. While
+    /// answers are [`PROMPT`], all of it counts as gained that is not lost.
     pub(super) fn elasticity_over(&self, low: &Self) -> Option<Elasticity> {
         let width = self.wider_than(low);
         if width.is_nan() || width < NEAREST {
             return None;
         }
+        let value = self.elasticity_within(low, width);
+        (!value.is_nan()).then_some(Elasticity { value, width })
+    }
+
+    /// The same where the points are known to be `width` apart.
+    pub(super) fn elasticity_within(&self, low: &Self, width: f64) -> f64 {
         // More at once never makes more of it useful: if it looks so, the low phase paid for something earlier.
         let useful = (self.useful.max(LEAST_OK) / low.useful.max(LEAST_OK)).ln().min(0.0);
         let value = 1.0 + (useful - self.slower_than(low)) / width;
-        if value.is_nan() {
-            return None;
-        }
-        Some(Elasticity { value: value.clamp(ELASTICITY.0, ELASTICITY.1), width })
+        let noticed = 1.0 + (useful - self.noticeably_slower_than(low)) / width;
+        noticed.min(value.max(1.0 + LOSS * value)).clamp(ELASTICITY.0, ELASTICITY.1)
     }
 }
 

@@ -25,6 +25,11 @@ const LONGEST: f64 = 1e6;
 /// A sample shorter than this (seconds) is raised to it, so that logarithms stay finite.
 const SHORTEST: f64 = 1e-6;
 
+/// Seconds in which an answer is prompt: CoDel's target, the standing queue that nobody notices (RFC 8289, 4.3).
+/// Latencies under it are all the same to whoever waits, so a limit that low buys nothing, and to wait before the
+/// origin costs more than to wait inside.
+pub(super) const PROMPT: f64 = 0.005;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Kind {
     share: f64,
@@ -92,6 +97,11 @@ impl Service {
     /// Seconds a piece of work takes; 0 before the first.
     pub(super) fn mean(&self) -> f64 {
         self.mean
+    }
+
+    /// Is it done sooner than anybody notices?
+    pub(super) fn is_prompt(&self) -> bool {
+        self.mean < PROMPT
     }
 
     /// Seconds a piece of this kind takes, 0 before the first.

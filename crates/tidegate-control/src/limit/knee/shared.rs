@@ -9,8 +9,9 @@ use crate::sample::{Outcome, Sample, View};
 use super::event::{Completion, completion};
 use super::floor::Floor;
 use super::point::{Point, Tally};
-use super::service::Service;
+use super::service::{PROMPT, Service};
 use super::single::HEADROOM;
+use super::told::{History, Seen, Told};
 
 const SECOND: u64 = 1_000_000_000;
 /// Shortest and longest phase (nanoseconds): 2⁻³ s and 4 s. All are powers of two, so that owners which disagree
@@ -44,6 +45,11 @@ const MOVED: f64 = 0.3;
 /// … and the share of it by which latency may have followed if load is not what makes the origin slow. Sixteen
 /// owners without a common clock climb 1.3 times as far as without this rule, and twice as far with .3.
 const UNMOVED: f64 = 0.15;
+/// Inflation (ln R/floor) over which latency says "saturated".
+const INFLATED: f64 = 0.7;
+/// Gain and longest step (in ln n) of a verdict over the last ten, where the others do not keep the beat.
+const DRIFT: f64 = 0.5;
+const STRIDE: f64 = 0.15;
 /// After this long without pressure a new onset is searched with the widest step.
 const FORGOTTEN: u64 = 20 * SECOND;
 
@@ -54,6 +60,7 @@ struct Side {
     area: f64,
     bound: f64,
     tally: Tally,
+    told: Told,
 }
 
 impl Side {
@@ -87,6 +94,9 @@ pub(super) struct Shared {
     cut: u64,
     /// What the limit has moved away from since.
     reference: Option<Point>,
+    history: History,
+    /// The others do not move with this owner.
+    alone: bool,
     pub(super) throughput: Option<f64>,
     pub(super) elasticity: Option<f64>,
 }
@@ -111,6 +121,8 @@ impl Shared {
             pressed: None,
             cut: 0,
             reference: None,
+            history: History::default(),
+            alone: false,
             throughput: None,
             elasticity: None,
         }
@@ -123,6 +135,7 @@ impl Shared {
     pub(super) fn phase(&self) -> &'static str {
         match (self.beat, self.down) {
             (None, _) => "idle",
+            _ if self.alone => "alone",
             (_, true) => "down",
             _ if self.is_high() => "high",
             _ => "low",
@@ -156,6 +169,9 @@ impl Shared {
             if self.measuring {
                 let side = if self.is_high() { &mut self.high } else { &mut self.low };
                 side.tally.add(sample.kind, sample.weight, seconds, useful);
+                if let Some(in_flight) = sample.reported {
+                    side.told.add(in_flight);
+                }
             }
         }
         if sample.outcome == Outcome::Overload {
@@ -234,7 +250,7 @@ impl Shared {
 
     fn inflation(&self) -> f64 {
         if self.floor_mean > 0.0 && self.service.mean() > 0.0 {
-            (self.service.mean() / self.floor_mean).ln()
+            (self.service.mean().max(PROMPT) / self.floor_mean.max(PROMPT)).ln()
         } else {
             0.0
         }
@@ -273,10 +289,20 @@ impl Shared {
         if low.count.min(high.count) < need && low.count + high.count < ENOUGH {
             return;
         }
-        self.elasticity = Some(found.value);
+        let seen = self.history.learn((&low, self.low.told), (&high, self.high.told), found);
+        self.alone = matches!(seen, Seen::Alone(_) | Seen::Nothing { contradicted: true });
         self.throughput = Some(low.throughput);
-        let e = found.value;
         let before = self.estimate;
+        let e = match seen {
+            Seen::Nothing { .. } => found.value,
+            Seen::Together(width) => high.elasticity_within(&low, width),
+            Seen::Alone(whole) => {
+                self.drift(whole);
+                self.cap(before, &high);
+                return self.start_over();
+            }
+        };
+        self.elasticity = Some(e);
         if self.down {
             let step = (1.0 + self.width) * (1.0 + self.width);
             self.estimate /= step;
@@ -293,12 +319,31 @@ impl Shared {
             self.turn(e);
         }
         self.relearn_floor(low);
+        self.cap(before, &high);
+        self.start_over();
+    }
+
+    /// Without the others: follows what the last verdicts said of the whole, and moves on where they do not differ.
+    fn drift(&mut self, whole: Option<f64>) {
+        self.down = false;
+        self.run = 0;
+        self.width = NARROWEST;
+        let whole = whole.map(|whole| whole.clamp(-1.0, 1.0));
+        self.elasticity = whole.or(self.elasticity);
+        let step = match whole {
+            Some(e) => (DRIFT * (e - PRICE)).clamp(-STRIDE, STRIDE),
+            None if self.inflation() > INFLATED => -STRIDE,
+            None => STRIDE,
+        };
+        self.estimate *= step.exp();
+    }
+
+    fn cap(&mut self, before: f64, high: &Point) {
         if self.floor_mean > 0.0 {
-            let ceiling = CEILING * high.throughput * self.floor_mean;
+            let ceiling = CEILING * high.throughput * self.floor_mean.max(PROMPT);
             self.estimate = self.estimate.min(ceiling.max(LOWERED * before));
         }
         self.estimate = self.bounds.clamp(self.estimate);
-        self.start_over();
     }
 
     /// Completions of a phase for a verdict over points this far apart (in ln n).
@@ -335,7 +380,7 @@ impl Shared {
         let inflation = self.inflation();
         if self.run >= 1 && (inflation < 0.5 || self.run >= 2) {
             self.width = (2.0 * self.width).min(DOUBLING);
-        } else if self.run <= -2 && inflation > 0.7 {
+        } else if self.run <= -2 && inflation > INFLATED {
             self.down = true;
             self.width = ((inflation.exp() / 1.5).sqrt() - 1.0).clamp(START, DOUBLING);
         } else if self.run <= 0 {

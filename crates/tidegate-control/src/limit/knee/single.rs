@@ -32,6 +32,9 @@ const SETTLE: f64 = 0.3;
 const UNSETTLED: f64 = 8.0;
 /// A phase that lasts longer than this (seconds; the second where completions are rare) ends with what it has.
 const OVERTIME: (f64, f64) = (2.0, 8.0);
+/// Of a prompt origin so many seconds are measured at least: they cost nothing there, and whatever else the machine
+/// does meanwhile falls on one phase less alone.
+const UNHURRIED: f64 = 0.05;
 /// Completions from before the slow start that are worth comparing with: of fewer, one lucky one is all.
 const ENOUGH: f64 = 8.0;
 /// … and those after which they are counted anew: an origin changes.
@@ -89,6 +92,8 @@ pub(super) struct Single {
     drained: Option<u64>,
     tally: Option<Tally>,
     heard: u64,
+    /// The most that was held at once in this phase.
+    pub(super) peak: u64,
     /// The slow start, while it lasts.
     pub(super) start: Option<Start>,
     /// Nothing is known of the knee yet.
@@ -131,6 +136,7 @@ impl Single {
             drained: None,
             tally: None,
             heard: 0,
+            peak: 0,
             start: None,
             cold: true,
             before: None,
@@ -211,6 +217,7 @@ impl Single {
     fn hear(&mut self, at: &View) {
         let nanos = at.now.saturating_sub(self.heard);
         self.heard = self.heard.max(at.now);
+        self.peak = self.peak.max(at.in_flight);
         if at.waiting > 0 || at.in_flight >= self.limit {
             let tally = self.start.as_mut().map(Start::tally).or(self.tally.as_mut());
             if let Some(tally) = tally {
@@ -222,9 +229,10 @@ impl Single {
     /// Begins a phase.
     pub(super) fn enter(&mut self, at: &View, phase: Phase) {
         if phase == Phase::Down && self.phase != Phase::Down {
-            self.crowded = self.floor.inflation() > CALM;
+            self.crowded = self.floor.unnoticed() > CALM;
         }
         self.phase = phase;
+        self.peak = at.in_flight;
         self.switched = at.now;
         self.drained = None;
         self.tally = None;
@@ -291,7 +299,11 @@ impl Single {
         };
         let elapsed = tally.elapsed(at);
         let memory = self.service.memory();
-        let long_enough = if self.phase.is_steady() { (4.0 * memory).clamp(0.15, 2.0) } else { memory };
+        let long_enough = match self.phase {
+            Phase::High | Phase::Low => (4.0 * memory).clamp(0.15, 2.0),
+            _ if self.service.is_prompt() => memory.max(UNHURRIED),
+            _ => memory,
+        };
         let rare = tally.count() < FEWEST.1;
         let overtime = if rare { OVERTIME.1 } else { OVERTIME.0 } + 3.0 * self.service.mean();
         if !(tally.count() >= self.need() && elapsed >= long_enough) && elapsed <= overtime {

@@ -3,6 +3,7 @@
 use crate::sample::View;
 
 use super::point::{Point, Tally};
+use super::service::PROMPT;
 use super::single::HARDLY_ANY;
 
 /// ln of the latency (by Little's law) over that of the rounds before at which more is not done with more: half
@@ -50,6 +51,11 @@ impl Held {
         (self.count > 0.0).then(|| self.area / self.count)
     }
 
+    /// The same, as far as anybody notices.
+    fn noticed(self) -> Option<f64> {
+        self.mean().map(|mean| mean.max(PROMPT))
+    }
+
     /// The longest that it may have been, as far as so few can tell.
     fn longest(self) -> f64 {
         self.mean().map_or(f64::INFINITY, |mean| mean * (ERRORS / self.count.sqrt()).exp())
@@ -57,7 +63,7 @@ impl Held {
 
     /// How much shorter a unit was held usually: 1 where that is not known.
     fn usual_over(self, usual: Self) -> f64 {
-        usual.mean().zip(self.mean()).map_or(1.0, |(usual, now)| usual / now)
+        usual.noticed().zip(self.noticed()).map_or(1.0, |(usual, now)| usual / now)
     }
 
     /// Longer than usual, by more than chance explains.
@@ -94,6 +100,11 @@ impl Start {
         }
     }
 
+    /// Seconds a unit was held in the fastest beginning.
+    pub(super) fn usual(&self) -> Option<f64> {
+        self.usual.mean()
+    }
+
     pub(super) fn tally(&mut self) -> &mut Tally {
         &mut self.tally
     }
@@ -101,7 +112,7 @@ impl Start {
     /// `weight` useful units came back while the limit was binding. A round that takes longer than it should grows
     /// no more: what it will say is clear, and four workers of 100 ms would be given a hundred requests meanwhile.
     pub(super) fn grow(&mut self, at: &View, weight: u64) {
-        if self.usual.mean().is_none_or(|usual| self.tally.elapsed(at) <= LATE * usual) {
+        if self.usual.noticed().is_none_or(|usual| self.tally.elapsed(at) <= LATE * usual) {
             self.limit = self.limit.saturating_add(weight);
         }
     }

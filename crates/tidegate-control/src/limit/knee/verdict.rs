@@ -4,7 +4,7 @@ use crate::sample::View;
 
 use super::point::{Elasticity, Point};
 use super::single::{DOUBLING, HARDLY_ANY, HEADROOM, Phase, Single};
-use super::start::Round;
+use super::start::{Round, Start};
 
 const SECOND: u64 = 1_000_000_000;
 /// Inflation (ln R/floor) under which latency says "not saturated" (half above the floor) …
@@ -77,7 +77,7 @@ impl Single {
         // While nothing is known of the knee the limit is low, and a crowd begins the slow start.
         let fewest = if self.cold { self.bounds.start as f64 } else { 2.0 };
         let many = (GUARDED * self.limit() as f64).max(fewest);
-        let crowded = self.floor.inflation() > GUARD && window.concurrency > many;
+        let crowded = self.floor.unnoticed() > GUARD && window.concurrency > many;
         if crowded && at.now > self.snooze_until {
             self.guarding = true;
             self.estimate = window.concurrency;
@@ -107,6 +107,8 @@ impl Single {
         }
         if point.bound {
             self.throughput = Some(point.throughput);
+        } else if !self.loses(&point) {
+            self.let_in_as_many();
         }
         match self.phase {
             Phase::Idle | Phase::Start => {}
@@ -124,6 +126,12 @@ impl Single {
             Round::Open | Round::Next => {}
             Round::Unbound(enough) => {
                 self.estimate = self.estimate.max(enough);
+                self.let_in_as_many();
+                if let Some(usual) =
+                    self.start.as_ref().and_then(Start::usual).filter(|_| self.service.is_prompt())
+                {
+                    self.floor.hint(usual);
+                }
                 self.rest(at);
             }
             Round::Found(knee) => {
@@ -152,11 +160,11 @@ impl Single {
 
     /// The width of a step down to 1.5 × throughput × floor, as BBR sizes its window: a guess, to be verified.
     fn jump(&self) -> f64 {
-        (self.floor.inflation().exp() / 1.5 - 1.0).clamp(JUMP.0, JUMP.1)
+        (self.floor.unnoticed().exp() / 1.5 - 1.0).clamp(JUMP.0, JUMP.1)
     }
 
     fn after_up(&mut self, at: &View, point: Point) {
-        if !point.bound {
+        if !point.bound && !self.loses(&point) {
             // The demand is satisfied below this limit.
             if at.now > self.known_until {
                 self.estimate = self.estimate.max(point.concurrency);
@@ -208,12 +216,14 @@ impl Single {
         let Some(before) = self.previous else { return self.settle_down(at) };
         let Some(found) = self.found(&before, &point) else { return self.settle_down(at) };
         if found.value * found.width < AS_GOOD {
+            // The suspicion was right. What follows looks for the knee, whoever began.
+            self.guarding = false;
             self.estimate = point.concurrency.max(1.0);
             self.width = self.width.min(0.5);
             self.previous = Some(point);
             // At the floor of latency nothing waits inside any more: still less could only be worse. Unless it is
             // this very descent that finds the floor.
-            let at_floor = self.crowded && self.floor.inflation() < CALM;
+            let at_floor = self.crowded && self.floor.unnoticed() < CALM;
             let lowest = at_floor || self.limit() <= self.bounds.min.max(1);
             return if lowest { self.settle_down(at) } else { self.enter(at, Phase::Down) };
         }
@@ -249,9 +259,9 @@ impl Single {
             };
         }
         self.last_high = Some(point);
-        let shift = self
-            .level
-            .map_or(0.0, |level| point.slower_than(&level) - 0.5 * point.wider_than(&level).max(-1.0));
+        let shift = self.level.map_or(0.0, |level| {
+            point.noticeably_slower_than(&level) - 0.5 * point.wider_than(&level).max(-1.0)
+        });
         if shift.abs() > self.shift_error(point.count).max(0.4) {
             // More than the limit explains: ask boldly, in the direction that the latency points to.
             self.level = None;
@@ -304,6 +314,21 @@ impl Single {
             self.previous = None;
             self.enter(at, Phase::High);
         }
+    }
+
+    /// The demand is satisfied: where answers are prompt all that ever came at once may come again, or the next burst
+    /// would begin the search anew, and wait meanwhile.
+    fn let_in_as_many(&mut self) {
+        if self.service.is_prompt() {
+            self.estimate = self.estimate.max(self.peak as f64 / HEADROOM);
+        }
+    }
+
+    /// Was more done, promptly, at the point before, with less at once? Then demand that is satisfied here is no reason
+    /// to stay: clients in a loop are satisfied at any pace.
+    fn loses(&self, point: &Point) -> bool {
+        let before = self.previous.filter(|_| self.service.is_prompt());
+        before.and_then(|before| point.elasticity_over(&before)).is_some_and(|found| found.value < 0.0)
     }
 
     fn found(&mut self, high: &Point, low: &Point) -> Option<Elasticity> {

@@ -68,6 +68,11 @@ impl Gate {
         }
     }
 
+    /// Does its algorithm say that the others do not keep the beat?
+    pub(super) fn is_alone(&self) -> bool {
+        self.algorithm.explain().phase == "alone"
+    }
+
     pub(super) fn limit(&self) -> u64 {
         self.limit
     }
@@ -141,7 +146,13 @@ impl Gate {
         out.push(id);
     }
 
-    pub(super) fn complete(&mut self, started: u64, queued: u64, kind: u8, in_time: bool) {
+    pub(super) fn complete(
+        &mut self,
+        started: u64,
+        queued: u64,
+        (kind, in_time): (u8, bool),
+        reported: Option<u64>,
+    ) {
         let sample = Sample {
             at: self.view(),
             elapsed: self.now - started,
@@ -150,6 +161,7 @@ impl Gate {
             outcome: Outcome::Success,
             in_time,
             kind,
+            reported,
         };
         let seconds = sample.elapsed as f64 / 1e9;
         self.usual += if self.usual > 0.0 { 0.02 * (seconds - self.usual) } else { seconds };

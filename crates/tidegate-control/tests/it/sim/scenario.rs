@@ -1,5 +1,7 @@
 //! What is simulated.
 
+use std::ops::RangeInclusive;
+
 use super::chance::Work;
 
 /// A value that changes at moments (seconds).
@@ -21,6 +23,8 @@ pub(super) struct Scenario {
     /// The origin's workers.
     pub(super) workers: Steps,
     pub(super) work: Work,
+    /// What each request that is there beside it adds to the work of one, as a share.
+    pub(super) contention: f64,
     /// Seconds on the way to the origin and back, ± 10 %.
     pub(super) delay: Steps,
     /// Arrivals as a multiple of the capacity at the begin.
@@ -28,12 +32,20 @@ pub(super) struct Scenario {
     pub(super) gates: usize,
     /// How far the gates' clocks are apart at most, ± seconds.
     pub(super) skew: f64,
+    /// The origin says how much it has in flight.
+    pub(super) reports: bool,
     /// The clients' patience, seconds.
     pub(super) timeout: f64,
     /// A share of the clients has less: so many leave after so many seconds, and their work is nobody's.
     pub(super) leave: (f64, f64),
     /// The origin's time that goes into work begun for clients that had left, as a share, shall not be more.
     pub(super) wasted: f64,
+    /// So many clients that send their next request when they have their answer, in place of `load`.
+    pub(super) closed: usize,
+    /// The share of requests that wait in the gate's queue shall not be more.
+    pub(super) queued: f64,
+    /// The share of time in which a gate may, or must, say that the others do not keep the beat.
+    pub(super) alone: RangeInclusive<f64>,
     /// What counts (seconds); the run ends with it.
     pub(super) window: (f64, f64),
 }
@@ -46,7 +58,7 @@ impl Scenario {
 
     /// Requests a second that come.
     pub(super) fn offered(&self, seconds: f64) -> f64 {
-        at(self.load, seconds) * self.capacity(0.0)
+        if self.closed > 0 { f64::INFINITY } else { at(self.load, seconds) * self.capacity(0.0) }
     }
 }
 
@@ -56,13 +68,18 @@ const STEP: Scenario = Scenario {
     slowest: f64::INFINITY,
     workers: &[(0.0, 10.0)],
     work: Work::Exponential(0.020),
+    contention: 0.0,
     delay: &[(0.0, 0.001)],
     load: &[(0.0, 0.5)],
     gates: 1,
     skew: 0.0,
+    reports: false,
     timeout: 1.0,
     leave: (0.0, 0.0),
     wasted: 1.0,
+    closed: 0,
+    queued: f64::INFINITY,
+    alone: 0.0..=0.05,
     window: (10.0, 40.0),
 };
 
@@ -72,6 +89,10 @@ const COLD: Scenario =
 
 /// The crowd is there before anything is known, as `scripts/bench overload` has it.
 const CROWD: Scenario = Scenario { slowest: 150.0, window: (0.0, 20.0), ..STEP };
+
+/// Two busy cores and a millisecond on the way: what 64 clients in a loop have there is answered in 4 ms.
+const FAST: Scenario =
+    Scenario { workers: &[(0.0, 2.0)], work: Work::Exponential(0.000_125), window: (3.0, 7.0), ..STEP };
 
 /// All of them.
 pub(super) fn all() -> Vec<Scenario> {
@@ -262,11 +283,36 @@ pub(super) fn all() -> Vec<Scenario> {
             // Not what the docs ask for: nothing may break all the same.
             name: "16 gates, no clock",
             slowest: 600.0,
+            alone: 0.25..=1.0,
             workers: &[(0.0, 64.0)],
             work: Work::Lognormal(0.010),
             load: &[(0.0, 0.5), (10.0, 2.0)],
             gates: 16,
             skew: 1.0,
+            window: (20.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            name: "16 gates, no clock, reports",
+            slowest: 150.0,
+            alone: 0.9..=1.0,
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            gates: 16,
+            skew: 1.0,
+            reports: true,
+            window: (20.0, 40.0),
+            ..STEP
+        },
+        Scenario {
+            name: "16 gates, reports",
+            alone: 0.0..=0.2,
+            workers: &[(0.0, 64.0)],
+            work: Work::Lognormal(0.010),
+            load: &[(0.0, 0.5), (10.0, 2.0)],
+            gates: 16,
+            reports: true,
             window: (20.0, 40.0),
             ..STEP
         },
@@ -279,6 +325,22 @@ pub(super) fn all() -> Vec<Scenario> {
             skew: 0.020,
             window: (20.0, 40.0),
             ..STEP
+        },
+        Scenario { name: "fast origin, 64 clients in a loop", closed: 64, queued: 0.02, ..FAST },
+        Scenario {
+            name: "fast origin, 64 in a loop, hiccup",
+            workers: &[(0.0, 2.0), (2.0, 0.0), (2.3, 2.0)],
+            closed: 64,
+            queued: 0.10,
+            ..FAST
+        },
+        Scenario { name: "fast origin, 2x", load: &[(0.0, 2.0)], slowest: 30.0, ..FAST },
+        Scenario {
+            name: "fast origin that crowds itself out",
+            least: 0.85,
+            contention: 0.01,
+            closed: 64,
+            ..FAST
         },
     ]
 }

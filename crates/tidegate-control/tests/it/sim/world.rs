@@ -11,6 +11,9 @@ use super::scenario::{Scenario, at};
 
 const SECOND: f64 = 1e9;
 const TICK: u64 = 10_000_000;
+/// Seconds until a client in a loop sends its next request, and until one tries again that was refused.
+const PAUSE: f64 = 0.000_05;
+const BACKOFF: f64 = 0.01;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
@@ -47,6 +50,10 @@ pub(super) struct Seen {
     pub(super) limit: f64,
     /// The share of the origin's time for work that was begun when its client had left.
     pub(super) wasted: f64,
+    /// The share of time in which a gate says that the others do not keep the beat.
+    pub(super) alone: f64,
+    /// The share of admitted requests that waited in the queue.
+    pub(super) queued: f64,
 }
 
 struct World<'a> {
@@ -64,6 +71,7 @@ struct World<'a> {
     good: u64,
     came: u64,
     refused: u64,
+    waited: u64,
     worked: f64,
     wasted: f64,
     seed: u64,
@@ -95,6 +103,7 @@ pub(super) fn run(scenario: &Scenario, seed: u64, trace: bool) -> Seen {
         good: 0,
         came: 0,
         refused: 0,
+        waited: 0,
         worked: 0.0,
         wasted: 0.0,
         seed,
@@ -115,9 +124,11 @@ impl World<'_> {
     fn run(mut self, trace: bool) -> Seen {
         let scenario = self.scenario;
         let end = (scenario.window.1 * SECOND) as u64;
-        let (mut ideal, mut limits, mut held, mut ticks) = (0.0, 0.0, 0.0, 0.0);
+        let (mut ideal, mut limits, mut held, mut alone, mut ticks) = (0.0, 0.0, 0.0, 0.0, 0.0);
         let mut told = 0;
-        self.later(0.0, Event::Arrive);
+        for _ in 0..scenario.closed.max(1) {
+            self.later(0.0, Event::Arrive);
+        }
         self.later(0.01, Event::Tick);
         while let Some(Reverse((now, _, event))) = self.events.pop() {
             if now >= end {
@@ -139,6 +150,7 @@ impl World<'_> {
                         ideal += capacity.min(scenario.offered(self.seconds())) * TICK as f64 / SECOND;
                         limits += self.gates.iter().map(Gate::limit).sum::<u64>() as f64;
                         held += self.gates.iter().map(Gate::in_flight).sum::<u64>() as f64;
+                        alone += self.gates.iter().filter(|gate| gate.is_alone()).count() as f64;
                         ticks += 1.0;
                     }
                     if trace && self.now / 100_000_000 > told {
@@ -168,6 +180,8 @@ impl World<'_> {
             in_flight: held / ticks,
             limit: limits / ticks,
             wasted: self.wasted / self.worked,
+            alone: alone / ticks / scenario.gates as f64,
+            queued: self.waited as f64 / (self.came - self.refused) as f64,
             coverage: self.gates.iter().map(Gate::coverage).sum::<f64>() / self.gates.len() as f64,
         }
     }
@@ -190,9 +204,11 @@ impl World<'_> {
     }
 
     fn arrive(&mut self) {
-        let rate = self.scenario.offered(self.seconds());
-        let gap = self.chance.exponential(1.0 / rate);
-        self.later(gap, Event::Arrive);
+        if self.scenario.closed == 0 {
+            let rate = self.scenario.offered(self.seconds());
+            let gap = self.chance.exponential(1.0 / rate);
+            self.later(gap, Event::Arrive);
+        }
         let (work, kind) = self.scenario.work.draw(&mut self.chance);
         let gate = (self.chance.next() >> 33) as usize % self.gates.len();
         let id = self.requests.len();
@@ -206,6 +222,9 @@ impl World<'_> {
             self.came += 1;
             self.refused += u64::from(matches!(answer, Answer::Refused));
         }
+        if self.scenario.closed > 0 && matches!(answer, Answer::Refused) {
+            self.later(BACKOFF, Event::Arrive);
+        }
     }
 
     fn reach_origin(&mut self, id: usize) {
@@ -218,7 +237,8 @@ impl World<'_> {
         while (self.busy as f64) < at(self.scenario.workers, self.seconds()) {
             let Some(id) = self.inner.pop_front() else { break };
             self.busy += 1;
-            let work = self.requests[id].work as f64 / SECOND;
+            let beside = (self.busy + self.inner.len() - 1) as f64;
+            let work = self.requests[id].work as f64 / SECOND * (1.0 + self.scenario.contention * beside);
             if self.seconds() >= self.scenario.window.0 {
                 self.worked += work;
                 if self.requests[id].gone <= self.now {
@@ -230,6 +250,8 @@ impl World<'_> {
     }
 
     fn served(&mut self, id: usize) {
+        // What the origin has when it answers, this one included.
+        let reported = self.scenario.reports.then(|| (self.busy + self.inner.len()) as u64);
         self.busy -= 1;
         self.employ();
         let Request { gate, arrived, started, gone, kind, .. } = self.requests[id];
@@ -237,8 +259,13 @@ impl World<'_> {
         let in_time = self.now <= gone;
         if in_time && self.seconds() >= self.scenario.window.0 {
             self.good += 1;
+            self.waited += u64::from(started > arrived);
             self.latencies.push((latency / 1000) as u32);
         }
-        self.visit(gate, |(gate, _)| gate.complete(started, started - arrived, kind, in_time));
+        if self.scenario.closed > 0 {
+            let pause = self.chance.exponential(PAUSE);
+            self.later(pause, Event::Arrive);
+        }
+        self.visit(gate, |(gate, _)| gate.complete(started, started - arrived, (kind, in_time), reported));
     }
 }

@@ -170,7 +170,8 @@ impl<C, E> PoolGate<C, E> {
     ///
     /// For pools of database connections that is the safe way: whoever drops a query half-way stops waiting for it, but
     /// the database works on, and the connection would go back while it is busy, to hold up the next caller inside its
-    /// own query, where nobody counts it. Here the permit stays with the work. Give the database a longest time for a
+    /// own query, where nobody counts it. Here the permit stays with the work, which hears when its
+    /// [caller has gone](Pooled::caller_gone) and can have the database stop. Give the database a longest time for a
     /// statement. There are never more such tasks than connections.
     ///
     /// The connection counts as used with success when `work` drops it; to report otherwise, let it
@@ -187,8 +188,8 @@ impl<C, E> PoolGate<C, E> {
     /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     ///
-    /// **Cancel safety:** before `work` has begun, that of [`get`](Self::get): it never begins. Afterwards it ends on its
-    /// own, and its result is dropped.
+    /// **Cancel safety:** before `work` has begun, that of [`get`](Self::get): it never begins. Afterwards it is told,
+    /// ends on its own, and its result is dropped.
     ///
     /// # Errors
     /// Those of [`get`](Self::get).
@@ -200,7 +201,7 @@ impl<C, E> PoolGate<C, E> {
         W: FnOnce(Pooled<C>) -> F,
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let connection = self.get(demand).await?.on_drop(Outcome::Success);
+        let (connection, _here) = self.get(demand).await?.lent(Outcome::Success);
         match tokio::spawn(work(connection)).await {
             Ok(result) => Ok(result),
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),

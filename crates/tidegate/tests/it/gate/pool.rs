@@ -339,3 +339,39 @@ async fn work_that_began_keeps_its_connection_to_its_end() {
     assert!(panicked.await.unwrap_err().is_panic());
     assert_eq!((pool.out.load(SeqCst), gate.limiter().stats().in_flight), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn work_hears_when_its_caller_goes_and_only_then() {
+    let pool = Strict::new(1, Duration::ZERO);
+    let gate = pool.gate(4).unwrap();
+    let (say, mut said) = tokio::sync::mpsc::channel(4);
+    let work = |until: Duration| {
+        let say = say.clone();
+        gate.run(1, move |db| async move {
+            tokio::select! {
+                () = Pooled::caller_gone(&db) => {}
+                () = sleep(until) => say.send("done").await.unwrap(),
+            }
+            // Asked again, it answers again.
+            if timeout(MS, Pooled::caller_gone(&db)).await.is_ok() {
+                say.send("gone").await.unwrap();
+            }
+        })
+    };
+    work(10 * MS).await.unwrap();
+    assert_eq!(said.recv().await, Some("done"), "a caller that stays is there to the end");
+
+    // One that works and one that waits behind it; both callers go.
+    let (first, second) = tokio::join!(timeout(5 * MS, work(3_600_000 * MS)), timeout(5 * MS, work(MS)));
+    assert!(first.is_err() && second.is_err());
+    assert_eq!(said.recv().await, Some("gone"));
+    while gate.limiter().stats().in_flight > 0 {
+        sleep(MS).await;
+    }
+    assert!(said.try_recv().is_err(), "the second never began, the first gave its connection back once");
+    assert_eq!(pool.out.load(SeqCst), 0);
+
+    // In the caller's own hands there is nobody else to go.
+    let db = gate.get(1).await.unwrap();
+    assert!(timeout(3_600_000 * MS, Pooled::caller_gone(&db)).await.is_err());
+}

@@ -1,0 +1,184 @@
+//! One request of an HTTP/1 connection: paid for, answered, and the connection busy until its answer is written.
+
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::body::{BoxError, ClientBody, Free, PaceSettings};
+use crate::memory::{HEAD, head_cost};
+use crate::socket::{UNWRITTEN, Watch};
+
+use super::screen::is_other_protocol;
+use super::screened::{Desk, FAULT_PATH};
+use super::{Client, Fault, Serve};
+
+/// Answers the requests of one connection.
+pub(super) struct Requests<S> {
+    pub(super) service: Arc<S>,
+    pub(super) client: Arc<Client>,
+    pub(super) busy: Busyness,
+    pub(super) pace: PaceSettings,
+    pub(super) memory_wait: Duration,
+}
+
+/// Who hears of an answer's begin and end, and of its bytes.
+#[derive(Clone)]
+pub(super) struct Busyness {
+    pub(super) desk: Arc<Desk>,
+    pub(super) watch: Watch,
+}
+
+/// Boxed, because hyper would keep its room for as long as the connection is idle.
+type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<Busy<B>>, Infallible>> + Send>>;
+
+impl<S: Serve> Requests<S> {
+    /// Answers a request.
+    pub(super) fn answer(&self, request: Request<Incoming>) -> Answer<S::Body> {
+        let desk = &self.busy.desk;
+        desk.busy.store(true, Ordering::Relaxed);
+        if let Some(fault) = desk.fault.get().filter(|_| request.uri().path() == FAULT_PATH) {
+            return Box::pin(ready(Ok(refused(&*self.service, *fault, &self.client, self.busy.clone()))));
+        }
+        let cost = desk.owes(&self.client, &request);
+        let paid = cost.is_none_or(|cost| desk.pays_now(&self.client, cost));
+        let serving = self.begin(request);
+        if paid {
+            return Box::pin(serving);
+        }
+        let (service, client, busy) =
+            (Arc::clone(&self.service), Arc::clone(&self.client), self.busy.clone());
+        let within = self.memory_wait;
+        Box::pin(async move {
+            if !busy.desk.pays(&client, cost.unwrap_or(0), within).await {
+                return Ok(refused(&*service, Fault::Memory, &client, busy));
+            }
+            serving.await
+        })
+    }
+
+    /// Does nothing before it is polled.
+    fn begin(
+        &self,
+        request: Request<Incoming>,
+    ) -> Answering<impl Future<Output = Response<S::Body>> + Send + Unpin + use<S>> {
+        // After these the screen sees nothing any more, so nothing but the other protocol may follow.
+        let last = self.busy.desk.opaque.load(Ordering::Relaxed)
+            && (request.method() == Method::CONNECT
+                || request.headers().get_all(UPGRADE).iter().any(|to| is_other_protocol(to.as_bytes())));
+        let free = (self.client.account.as_ref())
+            .filter(|_| !request.body().is_end_stream())
+            .map(|account| Free::new(account.memory(), &self.busy.watch));
+        let request = request.map(|body| ClientBody::http1(body, self.pace, free));
+        let serving = Arc::clone(&self.service).serve(request, Arc::clone(&self.client));
+        Answering { serving, busy: Some(self.busy.clone()), last }
+    }
+}
+
+/// The answer to what is not a request, or has no memory. The connection closes after it.
+fn refused<S: Serve>(service: &S, fault: Fault, client: &Client, busy: Busyness) -> Response<Busy<S::Body>> {
+    let mut response = service.refuse(fault, client);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response.map(|body| Busy { body, busy })
+}
+
+/// A request that is being answered.
+struct Answering<F> {
+    serving: F,
+    busy: Option<Busyness>,
+    last: bool,
+}
+
+impl<B, F: Future<Output = Response<B>> + Unpin> Future for Answering<F> {
+    type Output = Result<Response<Busy<B>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut response = ready!(Pin::new(&mut self.serving).poll(cx));
+        let Some(busy) = self.busy.take() else { return Poll::Pending };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            busy.desk.tunnel.store(true, Ordering::Relaxed);
+        } else if self.last {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response.map(|body| Busy { body, busy })))
+    }
+}
+
+impl Desk {
+    /// What of memory a request takes beyond what every one does, if it must be paid for. One that comes before the last
+    /// answer is written goes on with what that one had.
+    fn owes(&self, client: &Client, request: &Request<Incoming>) -> Option<u64> {
+        if client.account.is_none() || self.charge().is_some() {
+            return None;
+        }
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        Some(head_cost(target, request.headers()).saturating_sub(HEAD))
+    }
+
+    /// Charges a request until its answer is written, if there is memory for it now.
+    fn pays_now(&self, client: &Client, cost: u64) -> bool {
+        let Some(account) = &client.account else { return true };
+        let charge = account.request_now(cost);
+        let paid = charge.is_some();
+        *self.charge() = charge;
+        paid
+    }
+
+    /// The same, if there is memory for it in time.
+    async fn pays(&self, client: &Client, cost: u64, within: Duration) -> bool {
+        let Some(account) = &client.account else { return true };
+        let charge = account.request(cost, within).await;
+        let paid = charge.is_some();
+        if !paid {
+            account.memory().refused();
+        }
+        *self.charge() = charge;
+        paid
+    }
+}
+
+/// An answer's body; while it lives, the connection is busy.
+pub(super) struct Busy<B> {
+    body: B,
+    busy: Busyness,
+}
+
+impl<B> Drop for Busy<B> {
+    fn drop(&mut self) {
+        self.busy.desk.busy.store(false, Ordering::Relaxed);
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = BoxError> + Unpin> Body for Busy<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        ready!(self.busy.watch.poll_owed(UNWRITTEN, cx));
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.busy.watch.owes(frame.data_ref().map_or(0, Bytes::len));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

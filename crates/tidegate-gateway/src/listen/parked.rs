@@ -1,0 +1,43 @@
+//! A connection that is accepted and waits, unread, until there is memory for it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::memory::Parked;
+
+use super::listener::Accepted;
+use super::{ListenSettings, Serve, Shutdown, connection};
+
+/// Waits in this place; then serves it, if it has not left, nor lost its place, nor is it too late.
+pub(super) async fn wait<S: Serve>(
+    mut place: Parked,
+    mut accepted: Accepted,
+    local: SocketAddr,
+    service: Arc<S>,
+    settings: Arc<ListenSettings>,
+    shutdown: Shutdown,
+) {
+    let let_in = tokio::select! {
+        biased;
+        () = gone(&accepted.tcp) => return,
+        let_in = place.let_in() => let_in,
+    };
+    let Some(account) = let_in else { return };
+    accepted.account = Some(account);
+    // In a task of its own, since this one is as small as what is charged for it.
+    tokio::spawn(connection::serve(accepted, local, service, settings, shutdown));
+}
+
+/// Resolves when the client has closed its side, or the connection is broken, also while bytes are unread.
+async fn gone(tcp: &TcpStream) {
+    // PRIORITY is never registered for, so what ends this is the closed read side, which every interest carries.
+    while let Ok(ready) = tcp.ready(Interest::PRIORITY).await {
+        if ready.is_read_closed() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,288 @@
+//! [`Unsent`]: how much of a connection's bytes the kernel may hold unsent.
+//!
+//! `TCP_NOTSENT_LOWAT` alone does not bound it. The kernel compares before it begins a segment, and fills the last one it
+//! has whatever that says: a peer that stops reading costs up to 64 KiB more. So whoever writes here hands over as much as
+//! the peer has said it takes at once, and one step besides, and then asks again.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+/// Pieces of one vectored write; the rest goes with the next.
+const PIECES: usize = 16;
+
+/// What a peer may take at once is believed for so many bytes: a segment of the kernel's.
+const BELIEVED: usize = 64 * 1024;
+
+/// A bound on what the kernel holds unsent of one connection, and what may be handed over before it is asked again.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    mark: usize,
+    step: usize,
+    left: usize,
+}
+
+/// What the kernel says of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sight {
+    /// Bytes that it has not sent.
+    pub(crate) unsent: usize,
+    /// Bytes more that it may send now: the peer's window and the congestion window have room for them.
+    pub(crate) room: usize,
+}
+
+impl Unsent {
+    /// Tells the kernel to call the connection writable while less than half of `mark` is unsent. Beyond what the peer takes
+    /// at once no more than a quarter more than `mark` is handed over then: together seven quarters of it at most. For
+    /// 16 KiB that is a frame of HTTP/2 with its head, and with what the kernel keeps beside them less than 32 KiB.
+    pub(crate) fn new(tcp: &TcpStream, mark: u32) -> Self {
+        // Where the kernel does not take it, it has a mark of its own, and is asked all the same.
+        let _ = SockRef::from(tcp).set_tcp_notsent_lowat(mark);
+        let mark = usize::try_from(mark).unwrap_or(usize::MAX);
+        let step = mark.saturating_add(mark / 4).max(1);
+        Self { mark, step, left: step }
+    }
+
+    /// No bound but the kernel's own.
+    pub(crate) const fn unbounded() -> Self {
+        Self { mark: usize::MAX, step: usize::MAX, left: usize::MAX }
+    }
+
+    /// How much of `wanted` bytes may be handed over now. If they might be too much, it `looks` first, and if the kernel holds
+    /// half of the mark, it must say that it is `writable`.
+    pub(crate) fn may(
+        &mut self,
+        wanted: usize,
+        looks: impl FnOnce() -> Option<Sight>,
+        writable: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<usize> {
+        if wanted > self.left {
+            let sight = looks();
+            if sight.is_none_or(|sight| sight.unsent >= self.mark / 2) {
+                writable()?;
+            }
+            let room = sight.map_or(0, |sight| sight.room.saturating_sub(sight.unsent));
+            self.left = self.step.saturating_add(room.min(BELIEVED));
+        }
+        Ok(wanted.min(self.left))
+    }
+
+    /// So many of them were handed over.
+    pub(crate) fn handed(&mut self, bytes: usize) {
+        if self.step < usize::MAX {
+            self.left = self.left.saturating_sub(bytes);
+        }
+    }
+}
+
+/// Does poll(2) call it writable? Asking also makes the kernel say so later (`SOCK_NOSPACE`).
+pub(crate) fn writable(socket: impl AsFd) -> io::Result<()> {
+    let mut asked = [PollFd::new(&socket, PollFlags::OUT)];
+    match poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Looks at a TCP connection; `None` if the kernel does not tell (Linux does since 5.4).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn look(socket: impl AsFd) -> Option<Sight> {
+    use std::os::fd::AsRawFd;
+
+    let mut info = TcpInfo::default();
+    let mut length = size_of::<TcpInfo>() as libc::socklen_t;
+    // SAFETY: the descriptor is borrowed, so it is open. The kernel writes at most `length` bytes, which is the size of
+    // `info`, whose fields are integers in the kernel's layout: any bytes are valid, also if it writes fewer.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 || usize::try_from(length).is_ok_and(|length| length < size_of::<TcpInfo>()) {
+        return None;
+    }
+    let on_the_way =
+        info.bytes_sent.saturating_sub(info.bytes_retransmitted).saturating_sub(info.bytes_acked);
+    let peer = u64::from(info.send_window).saturating_sub(on_the_way);
+    let path = u64::from(info.congestion_window.saturating_sub(info.unacked)) * u64::from(info.send_mss);
+    let room = usize::try_from(peer.min(path)).unwrap_or(usize::MAX);
+    Some(Sight { unsent: usize::try_from(info.unsent).unwrap_or(usize::MAX), room })
+}
+
+/// Elsewhere the kernel does not tell.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn look(_: impl AsFd) -> Option<Sight> {
+    None
+}
+
+/// `struct tcp_info` up to the last word that matters (linux/tcp.h); the others between are not looked at.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[repr(C)]
+#[derive(Default)]
+struct TcpInfo {
+    /// `tcpi_state` and seven other bytes, `tcpi_rto`, `tcpi_ato`.
+    state: [u32; 4],
+    send_mss: u32,
+    receive_mss: u32,
+    /// In segments.
+    unacked: u32,
+    /// `tcpi_sacked` to `tcpi_snd_ssthresh`.
+    metrics: [u32; 13],
+    /// In segments.
+    congestion_window: u32,
+    /// `tcpi_advmss` to `tcpi_total_retrans`.
+    more_metrics: [u32; 5],
+    pacing: [u64; 2],
+    bytes_acked: u64,
+    bytes_received: u64,
+    segments: [u32; 2],
+    unsent: u32,
+    /// `tcpi_min_rtt`, `tcpi_data_segs_in`, `tcpi_data_segs_out`.
+    data: [u32; 3],
+    /// `tcpi_delivery_rate` to `tcpi_sndbuf_limited`.
+    rates: [u64; 4],
+    delivered: [u32; 2],
+    bytes_sent: u64,
+    bytes_retransmitted: u64,
+    /// `tcpi_dsack_dups`, `tcpi_reord_seen`, `tcpi_rcv_ooopack`.
+    disorder: [u32; 3],
+    send_window: u32,
+}
+
+/// The first `most` bytes of `slices`, and in how many pieces.
+pub(crate) fn first<'s>(slices: &'s [IoSlice<'s>], mut most: usize) -> ([IoSlice<'s>; PIECES], usize) {
+    let mut pieces = [IoSlice::new(&[]); PIECES];
+    let mut count = 0;
+    for (piece, slice) in pieces.iter_mut().zip(slices.iter().filter(|slice| !slice.is_empty())) {
+        if most == 0 {
+            break;
+        }
+        let some = slice.get(..most).unwrap_or(slice);
+        most -= some.len();
+        *piece = IoSlice::new(some);
+        count += 1;
+    }
+    (pieces, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWrite};
+    use tokio::net::{TcpListener, TcpSocket};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::body::PaceSettings;
+    use crate::socket::Socket;
+
+    #[test]
+    fn who_hands_over_much_asks_before_each_step() {
+        let mut unsent = Unsent { mark: 16, step: 20, left: 20 };
+        let (mut asked, mut handed) = (0, 0);
+        while handed < 100 {
+            let may = unsent.may(
+                100 - handed,
+                || None,
+                || {
+                    asked += 1;
+                    Ok(())
+                },
+            );
+            handed += may.as_ref().unwrap();
+            unsent.handed(may.unwrap());
+        }
+        assert_eq!((asked, handed), (5, 100));
+        // What the peer takes at once comes on top, without that which waits for it already.
+        let sight = |unsent, room| move || Some(Sight { unsent, room });
+        let never = || panic!("less than half of the mark is unsent");
+        assert_eq!(unsent.may(100, sight(7, 50), never).unwrap(), 63);
+        unsent.handed(60);
+        assert_eq!(unsent.may(3, || panic!("it may"), never).unwrap(), 3);
+        assert_eq!(unsent.may(usize::MAX, sight(0, usize::MAX), never).unwrap(), 20 + BELIEVED);
+        unsent.handed(20 + BELIEVED);
+        let refused = unsent.may(1, sight(8, 0), || Err(io::ErrorKind::WouldBlock.into()));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let mut free = Unsent::unbounded();
+        free.handed(usize::MAX);
+        assert_eq!(free.may(usize::MAX, || panic!("it looks"), never).unwrap(), usize::MAX);
+    }
+
+    #[test]
+    fn slices_are_cut_where_the_bytes_end() {
+        let slices = [&b""[..], b"abc", b"", b"defg"].map(IoSlice::new);
+        let cut = |most| {
+            let (pieces, count) = first(&slices, most);
+            pieces.iter().take(count).map(|piece| piece.to_vec()).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(100), [&b"abc"[..], b"defg"]);
+        assert_eq!(cut(5), [&b"abc"[..], b"de"]);
+        assert_eq!(cut(3), [b"abc"]);
+        assert_eq!(cut(2), [b"ab"]);
+    }
+
+    /// Bytes that the kernel has of the connection from this port, and that its peer's kernel has not.
+    fn queued_at(port: u16) -> u64 {
+        let port = format!(":{port:04X}");
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let line = lines.into_iter().find(|words| words[1].ends_with(&port) && words[3] == "01").unwrap();
+        u64::from_str_radix(line[4].split_once(':').unwrap().0, 16).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_stops_reading_costs_no_more_and_gets_everything() {
+        const ALL: usize = 4 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpSocket::new_v4().unwrap();
+        client.set_recv_buffer_size(64 * 1024).unwrap();
+        let mut client = client.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (tcp, _) = listener.accept().await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let unsent = Unsent::new(&tcp, 16 * 1024);
+        let mut socket = Socket::paced(tcp, unsent, PaceSettings::default());
+        // In pieces as hyper and h2 have them: a head and much after it, or less.
+        let write = async |socket: &mut Socket, bytes: &[u8]| {
+            let mut written = 0;
+            while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+                let (head, body) = rest.split_at(rest.len().min(9));
+                let slices = [IoSlice::new(head), IoSlice::new(body.get(..65_536).unwrap_or(body))];
+                written +=
+                    poll_fn(|cx| Pin::new(&mut *socket).poll_write_vectored(cx, &slices)).await.unwrap();
+            }
+        };
+        let sent: Vec<u8> = (0..ALL).map(|at| at as u8).collect();
+        let mut writing = Box::pin(async {
+            write(&mut socket, &sent).await;
+            socket
+        });
+        // Until it does not go on.
+        let waited = timeout(Duration::from_millis(200), writing.as_mut()).await;
+        assert!(waited.is_err(), "the peer reads nothing");
+        // What was sent and dropped for lack of room is sent again when the peer makes some.
+        let mut received = vec![0; 1];
+        client.read_exact(&mut received).await.unwrap();
+        let _ = timeout(Duration::from_millis(50), writing.as_mut()).await;
+        let ours = client.peer_addr().unwrap();
+        let held = queued_at(ours.port());
+        assert!(held <= 28 * 1024, "{held} bytes");
+        let reading = async {
+            let mut rest = vec![0; ALL - 1];
+            client.read_exact(&mut rest).await.unwrap();
+            rest
+        };
+        let (_socket, rest) = tokio::join!(writing, reading);
+        received.extend(rest);
+        assert!(received == sent);
+    }
+}

@@ -1,0 +1,101 @@
+//! What the origin says of its load reaches the limiter, and goes no further.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidegate_lab::origin::{Origin, OriginSettings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::stand::{Stand, eventually, get};
+use crate::wire::Wire;
+
+/// So many clients that ask again and again, until this is dropped.
+fn crowd(address: SocketAddr, size: usize) -> JoinSet<()> {
+    let mut crowd = JoinSet::new();
+    for _ in 0..size {
+        crowd.spawn(async move {
+            let mut wire = Wire::connect(address).await;
+            loop {
+                wire.send(get("/")).await;
+                wire.answer().await;
+            }
+        });
+    }
+    crowd
+}
+
+/// The lab's origin: ten workers of 5 ms.
+async fn lab(report: bool) -> SocketAddr {
+    let settings = OriginSettings { mean: Duration::from_millis(5), report, ..OriginSettings::default() };
+    let origin = Origin::bind(([127, 0, 0, 1], 0).into(), settings).await.unwrap();
+    let address = origin.local_addr().unwrap();
+    tokio::spawn(origin.serve());
+    address
+}
+
+#[tokio::test]
+async fn a_gate_that_shares_its_origin_hears_that_others_do_not_keep_time() {
+    let origin = lab(true).await;
+    let stand = Stand::facing(format!("http://{origin}"), "shared = true").await;
+    let answer = stand.get("/").await;
+    assert_eq!((answer.status, answer.header("x-inflight")), (200, ""));
+    // Others that take no notice of the clock have most of the origin.
+    let others = crowd(origin, 100);
+    let ours = crowd(stand.address, 40);
+    let alone = || stand.gateway.limiter().explain().phase == "alone";
+    eventually("it sees that it moves alone", alone).await;
+    drop(others);
+    eventually("it has the origin for itself again", || !alone()).await;
+    drop(ours);
+    assert!(stand.metric("tidegate_load_reports_total{believed=\"true\"}") > 100.0);
+    assert!(stand.metric("tidegate_load_reports_total{believed=\"false\"}") == 0.0);
+}
+
+/// An origin whose every answer has this line in its head.
+async fn saying(line: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{line}\r\n\r\nok");
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn what_cannot_be_believed_is_counted_and_taken_out() {
+    for (line, believed) in [
+        ("X-Inflight: lots", "false"),
+        ("X-Inflight: 3\r\nx-inflight: 3", "false"),
+        ("X-INFLIGHT: 3", "true"),
+    ] {
+        let stand = Stand::facing(format!("http://{}", saying(line).await), "").await;
+        let answer = stand.get("/").await;
+        assert_eq!((answer.text().as_str(), answer.header("x-inflight")), ("ok", ""), "{line}");
+        assert_eq!(
+            stand.metric(&format!("tidegate_load_reports_total{{believed=\"{believed}\"}}")),
+            1.0,
+            "{line}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_report_for_everybody_passes() {
+    let orca = "TEXT named_metrics.inflight=7";
+    let address = saying("Endpoint-Load-Metrics: TEXT named_metrics.inflight=7").await;
+    let stand = Stand::facing(format!("http://{address}"), "").await;
+    assert_eq!(stand.get("/").await.header("endpoint-load-metrics"), orca);
+    assert_eq!(stand.metric("tidegate_load_reports_total{believed=\"true\"}"), 1.0);
+}
