@@ -144,6 +144,7 @@ async fn who_comes_late_and_who_is_many_have_the_same() {
     let counts: Vec<_> =
         counts.iter().zip(before).map(|(count, before)| (count.load(SeqCst) - before) as f64).collect();
     let fair = counts.iter().sum::<f64>() / (POLITE + 1) as f64;
+    println!("a fair share is {fair}; the greedy one and the polite ones had {counts:?}");
     let polite = &counts[1..];
     assert!(polite.iter().all(|count| *count >= 0.9 * fair), "{counts:?}");
     let (sum, squares) = polite.iter().fold((0.0, 0.0), |(sum, squares), n| (sum + n, squares + n * n));

@@ -279,6 +279,8 @@ impl Shared {
             self.start_over();
             self.run = 0;
             self.down = false;
+            // Whoever holds nobody back moves nothing that others could move against.
+            self.alone = false;
             if low.bound {
                 self.width = (0.8 * self.width).max(NARROWEST);
             }

@@ -295,7 +295,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario {
             name: "16 gates, no clock, reports",
             slowest: 150.0,
-            alone: 0.9..=1.0,
+            alone: 0.6..=1.0,
             workers: &[(0.0, 64.0)],
             work: Work::Lognormal(0.010),
             load: &[(0.0, 0.5), (10.0, 2.0)],
