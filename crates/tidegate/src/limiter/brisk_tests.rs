@@ -159,7 +159,7 @@ fn made_brisk_in_real_time(limiter: &Limiter) -> (Permit, Ticket) {
 
 #[test]
 fn a_blocked_runtime_does_not_keep_another_from_its_end() {
-    let limiter = limiter(40 * MS);
+    let limiter = limiter(500 * MS);
     let (_held, _next) = made_brisk_in_real_time(&limiter);
     let (blocked, is_blocked) = sync_channel(1);
     let (release, released) = sync_channel::<()>(1);
@@ -191,7 +191,7 @@ fn a_blocked_runtime_does_not_keep_another_from_its_end() {
 
 #[test]
 fn a_runtime_that_is_gone_takes_its_alarm_along() {
-    let limiter = limiter(30 * MS);
+    let limiter = limiter(500 * MS);
     let (_held, _next) = made_brisk_in_real_time(&limiter);
     // More than can share alarms, one after another: their numbers are used again.
     for _ in 0..12 {
@@ -209,7 +209,7 @@ fn a_runtime_that_is_gone_takes_its_alarm_along() {
 
 #[test]
 fn away_from_a_runtime_a_wait_ends_with_a_tick() {
-    let limiter = limiter(20 * MS);
+    let limiter = limiter(500 * MS);
     let (_held, _next) = made_brisk_in_real_time(&limiter);
     let mut acquire = polled(&limiter);
     assert_eq!(leaning(&limiter).0, 0);
