@@ -17,6 +17,9 @@ pub(crate) struct Flow {
     total: AtomicU64,
     bodies: AtomicUsize,
     hungry: AtomicUsize,
+    /// Counts the times that were taken, from 1, and the bodies that consumed something since the last.
+    round: AtomicU64,
+    readers: AtomicUsize,
     news: Notify,
     streams: Mutex<Slab<Coming>>,
 }
@@ -30,14 +33,17 @@ pub(crate) struct Flowing {
     flow: Arc<Flow>,
     hungry: bool,
     key: usize,
+    /// The round in which it consumed something last.
+    round: AtomicU64,
 }
 
 impl Flow {
-    /// Bytes consumed since the last time, of which it is told again after `more`.
-    pub(crate) fn take(&self, more: impl FnOnce(u64) -> u64) -> u64 {
-        let bytes = self.consumed.swap(0, Relaxed);
-        self.look_at.store(more(bytes).max(1), Relaxed);
-        bytes
+    /// Bytes consumed since the last time, and by how many bodies: tells `more`, which says after how many it wants to hear
+    /// of it again.
+    pub(crate) fn take(&self, more: impl FnOnce(u64, usize) -> u64) {
+        self.round.fetch_add(1, Relaxed);
+        let (bytes, readers) = (self.consumed.swap(0, Relaxed), self.readers.swap(0, Relaxed));
+        self.look_at.store(more(bytes, readers).max(1), Relaxed);
     }
 
     /// Waits until enough was consumed. Cancel safe.
@@ -64,7 +70,7 @@ impl Flow {
     pub(super) fn body(self: &Arc<Self>, stream: FlowControl, inbox: Arc<Mutex<Inbox>>) -> Flowing {
         self.bodies.fetch_add(1, Relaxed);
         let key = self.streams().insert((stream, inbox));
-        Flowing { flow: Arc::clone(self), hungry: false, key }
+        Flowing { flow: Arc::clone(self), hungry: false, key, round: AtomicU64::new(0) }
     }
 
     /// The streams' windows were lowered: says what that made due. h2 looks at a stream's window only when bytes of it are
@@ -96,6 +102,11 @@ impl Flowing {
     pub(super) fn consumed(&self, bytes: usize) {
         let bytes = bytes as u64;
         self.flow.total.fetch_add(bytes, Relaxed);
+        let round = self.flow.round.load(Relaxed);
+        if self.round.load(Relaxed) != round {
+            self.round.store(round, Relaxed);
+            self.flow.readers.fetch_add(1, Relaxed);
+        }
         let before = self.flow.consumed.fetch_add(bytes, Relaxed);
         let look_at = self.flow.look_at.load(Relaxed);
         if before < look_at && before + bytes >= look_at {

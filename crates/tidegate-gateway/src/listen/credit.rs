@@ -49,7 +49,7 @@ impl Credit {
         let memory = account.memory();
         let window = Window::new(Instant::now(), memory.plan().largest_window());
         let flow = Arc::<Flow>::default();
-        flow.take(|_| window.look_after(1));
+        flow.take(|_, _| window.look_after(1));
         Self {
             charged: window.cost(),
             window,
@@ -175,11 +175,11 @@ impl Credit {
     }
 
     fn consumed(&mut self) {
-        let (window, bodies) = (&mut self.window, self.flow.bodies());
+        let window = &mut self.window;
         let mut larger = None;
-        self.flow.take(|bytes| {
-            larger = window.consumed(bytes, bodies, Instant::now());
-            window.look_after(bodies)
+        self.flow.take(|bytes, readers| {
+            larger = window.consumed(bytes, readers, Instant::now());
+            window.look_after(readers)
         });
         let Some(target) = larger else { return };
         let more = self.window.cost_of(target).saturating_sub(self.charged);

@@ -92,22 +92,22 @@ impl Window {
         window_cost(self.exposed.max(u64::from(target)))
     }
 
-    /// Bytes after which it is worth looking again: what so many bodies can be sent in one round trip. One of them alone is
-    /// held up by its stream's window, long before the connection's.
-    pub(super) fn look_after(&self, bodies: usize) -> u64 {
-        let streams = u64::from(self.stream.max(1)).saturating_mul(bodies.max(1) as u64);
+    /// Bytes after which it is worth looking again: what so many bodies that are read can be sent in one round trip. One of
+    /// them alone is held up by its stream's window, long before the connection's.
+    pub(super) fn look_after(&self, readers: usize) -> u64 {
+        let streams = u64::from(self.stream.max(1)).saturating_mul(readers.max(1) as u64);
         streams.min(u64::from(self.target))
     }
 
     /// Bytes were consumed by so many bodies. A larger target, if they deserve one. It is twice as much, so that what is
     /// held for somebody who stops reading is hardly more than what was read.
-    pub(super) fn consumed(&mut self, bytes: u64, bodies: usize, now: Instant) -> Option<u32> {
+    pub(super) fn consumed(&mut self, bytes: u64, readers: usize, now: Instant) -> Option<u32> {
         self.exposed = self.exposed.saturating_sub(bytes).max(u64::from(self.target));
         if self.state == State::Shrinking && self.exposed == u64::from(self.target) {
             self.state = State::Floor;
         }
         self.consumed += bytes;
-        if self.consumed < self.look_after(bodies) {
+        if self.consumed < self.look_after(readers) {
             return None;
         }
         let quick = now.saturating_duration_since(self.since) <= QUICK;

