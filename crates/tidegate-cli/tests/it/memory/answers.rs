@@ -119,7 +119,7 @@ async fn slow_readers_fit_and_are_sent_away() {
     assert!(0 < worst && worst <= KERNEL, "{worst} bytes in the kernel for each, {looks:?}");
     // And nine in ten of them, as a rule.
     most.sort_unstable();
-    assert!(most.get(most.len() / 2).is_some_and(|&most| most <= KERNEL), "{most:?}");
+    assert!(most.get(most.len() / 2).is_some_and(|&most: &u64| most <= KERNEL), "{most:?}");
     // All of them, also those who found no place at first. They themselves do not see it before they have read what the
     // kernel holds for them, a byte every five seconds.
     stand.is_left().await;
