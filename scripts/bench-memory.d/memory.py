@@ -109,6 +109,8 @@ def tidegate(flags=()):
     origin, behind = lab_origin()
     gate = start([TIDEGATE, f"http://{behind}", *GATE, *flags, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
     address, admin = (re.search(r"http://([^/ ]+)", gate.stderr.readline())[1] for _ in range(2))
+    # What it logs must not fill the pipe: it would wait for whoever reads.
+    threading.Thread(target=gate.stderr.read, daemon=True).start()
     server = Server(gate, address, address, behind, [origin])
     server.admin = admin
     return server
@@ -383,7 +385,8 @@ def leak():
     crowd.stdout.readline()
     report = json.loads(crowd.stdout.readline())
     took = time.monotonic() - begun
-    for _ in range(100):
+    # An upload that nobody answers is kept for a while after its client has gone.
+    for _ in range(300):
         after = charged(server)
         if after <= before:
             break

@@ -23,8 +23,14 @@ pub struct Demand {
     pub(crate) deadline: Option<Instant>,
     pub(crate) max_wait: Option<Duration>,
     pub(crate) patience: Option<Duration>,
-    pub(crate) key: Option<Cow<'static, str>>,
-    pub(crate) holder: Option<Cow<'static, str>>,
+    /// What few have: it is not carried along for the others.
+    names: Option<Box<Names>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Names {
+    key: Option<Cow<'static, str>>,
+    holder: Option<Cow<'static, str>>,
 }
 
 impl Demand {
@@ -36,8 +42,7 @@ impl Demand {
         deadline: None,
         max_wait: None,
         patience: None,
-        key: None,
-        holder: None,
+        names: None,
     };
 
     /// `units` of capacity; 0 counts as 1. A demand heavier than the whole limit is admitted alone, when
@@ -57,7 +62,7 @@ impl Demand {
     /// The tenant on whose share this counts.
     #[must_use]
     pub fn key(mut self, key: impl Into<Cow<'static, str>>) -> Self {
-        self.key = Some(key.into());
+        self.names.get_or_insert_default().key = Some(key.into());
         self
     }
 
@@ -66,7 +71,7 @@ impl Demand {
     /// [one permit per holder](crate::LimiterBuilder::one_permit_per_holder) was asked for, it has one.
     #[must_use]
     pub fn holder(mut self, who: impl Into<Cow<'static, str>>) -> Self {
-        self.holder = Some(who.into());
+        self.names.get_or_insert_default().holder = Some(who.into());
         self
     }
 
@@ -113,6 +118,24 @@ impl Demand {
     /// The name under which it is listed.
     #[inline]
     pub(crate) fn who(&self) -> Option<Cow<'static, str>> {
+        self.names.as_deref().and_then(Names::first)
+    }
+
+    /// It is served: nobody asks for its names any more.
+    #[inline]
+    pub(crate) fn forget_names(&mut self) {
+        self.names = None;
+    }
+
+    /// The holder that it names.
+    pub(crate) fn named_holder(&self) -> Option<Cow<'static, str>> {
+        self.names.as_deref()?.holder.clone()
+    }
+}
+
+impl Names {
+    /// The one it goes by.
+    fn first(&self) -> Option<Cow<'static, str>> {
         self.holder.clone().or_else(|| self.key.clone())
     }
 }

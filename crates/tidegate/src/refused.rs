@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::nanos;
 use crate::readiness::WaitEstimate;
 
 /// Why a caller was not admitted: one vocabulary for errors, HTTP bodies, logs and metrics.
@@ -98,11 +99,85 @@ impl fmt::Display for Reason {
 /// A caller was not admitted. Cheap to make: no allocation, no backtrace.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    pub(crate) reason: Reason,
-    pub(crate) worth_retrying: bool,
-    pub(crate) retry_after: Option<Duration>,
-    pub(crate) wait: Option<WaitEstimate>,
-    pub(crate) limiter: Arc<str>,
+    limiter: Arc<str>,
+    retry_after: Span,
+    wait: Expected,
+    reason: Reason,
+    worth_retrying: bool,
+}
+
+/// A duration, or none, in one word of nanoseconds. A permit takes the place of a refusal in every answer: with words all
+/// through, it can be read back as it was written.
+#[derive(Clone, Copy)]
+struct Span(u64);
+
+impl Span {
+    const NONE: Self = Self(u64::MAX);
+
+    const fn get(self) -> Option<Duration> {
+        if self.0 == u64::MAX { None } else { Some(Duration::from_nanos(self.0)) }
+    }
+}
+
+impl From<Option<Duration>> for Span {
+    fn from(span: Option<Duration>) -> Self {
+        span.map_or(Self::NONE, |span| Self(nanos(span).min(u64::MAX - 1)))
+    }
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
+/// A [`WaitEstimate`], or none, likewise.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    expected: Span,
+    upper: Span,
+    samples: u64,
+}
+
+impl From<Option<WaitEstimate>> for Expected {
+    fn from(wait: Option<WaitEstimate>) -> Self {
+        Self {
+            expected: wait.map(|wait| wait.expected).into(),
+            upper: wait.map(|wait| wait.upper).into(),
+            samples: wait.map_or(0, |wait| wait.samples),
+        }
+    }
+}
+
+/// Making one.
+impl Refused {
+    pub(crate) fn new(reason: Reason, limiter: Arc<str>) -> Self {
+        Self {
+            limiter,
+            retry_after: Span::NONE,
+            wait: None.into(),
+            reason,
+            worth_retrying: reason != Reason::Draining,
+        }
+    }
+
+    /// For another reason.
+    #[cfg(feature = "gate")]
+    pub(crate) fn because(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
+
+    pub(crate) fn worth_it(self, worth_retrying: bool) -> Self {
+        Self { worth_retrying, ..self }
+    }
+
+    pub(crate) fn after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after: retry_after.into(), ..self }
+    }
+
+    pub(crate) fn for_wait(self, wait: Option<WaitEstimate>) -> Self {
+        Self { wait: wait.into(), ..self }
+    }
 }
 
 impl Refused {
@@ -116,7 +191,7 @@ impl Refused {
     /// callers do not return together. `None` while nothing is known about the pace.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.retry_after.get()
     }
 
     /// False if coming back at [`retry_after`](Self::retry_after) is not likely to help (it is far away).
@@ -128,7 +203,11 @@ impl Refused {
     /// The wait that was predicted, if the wait was the reason.
     #[must_use]
     pub const fn wait(&self) -> Option<WaitEstimate> {
-        self.wait
+        let Expected { expected, upper, samples } = self.wait;
+        match (expected.get(), upper.get()) {
+            (Some(expected), Some(upper)) => Some(WaitEstimate { expected, upper, samples }),
+            _ => None,
+        }
     }
 
     /// The name of the limiter that refused.
@@ -158,7 +237,7 @@ pub(crate) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "refused by {}: {}", self.limiter, self.reason)?;
-        match self.retry_after {
+        match self.retry_after() {
             Some(after) => write!(f, ", retry after {} ms", after.as_millis()),
             None => Ok(()),
         }
@@ -181,17 +260,25 @@ mod tests {
 
     #[test]
     fn a_refusal_is_found_through_boxes() {
-        let refused = Refused {
-            reason: Reason::QueueFull,
-            worth_retrying: true,
-            retry_after: Some(Duration::from_millis(1500)),
-            wait: None,
-            limiter: "db".into(),
-        };
+        let refused = Refused::new(Reason::QueueFull, "db".into()).after(Some(Duration::from_millis(1500)));
         let wrapped = std::io::Error::other(refused);
         let boxed: Box<dyn Error + Send + Sync> = Box::new(wrapped);
         let found = Refused::find(&*boxed).unwrap();
         assert_eq!(found.reason(), Reason::QueueFull);
         assert_eq!(found.to_string(), "refused by db: queue_full, retry after 1500 ms");
+    }
+    #[test]
+    fn what_it_was_made_with_is_what_it_says() {
+        let refused = Refused::new(Reason::WaitTooLong, "db".into());
+        assert_eq!((refused.retry_after(), refused.wait(), refused.worth_retrying()), (None, None, true));
+        let wait = WaitEstimate { expected: Duration::ZERO, upper: Duration::from_nanos(7), samples: 3 };
+        let refused = refused.for_wait(Some(wait)).after(Some(Duration::from_nanos(1))).worth_it(false);
+        assert_eq!((refused.wait(), refused.worth_retrying()), (Some(wait), false));
+        assert_eq!(refused.retry_after(), Some(Duration::from_nanos(1)));
+        // Longer than a program runs.
+        assert!(
+            refused.after(Some(Duration::MAX)).retry_after().unwrap() > Duration::from_secs(18_000_000_000)
+        );
+        assert!(!Refused::new(Reason::Draining, "db".into()).worth_retrying());
     }
 }

@@ -105,6 +105,11 @@ impl<T> ClassQueue<T> {
     #[must_use]
     #[inline]
     pub fn ahead_of(&self, class: Criticality) -> u64 {
+        if self.standing.is_power_of_two() {
+            // The usual case: one class waits.
+            let only = self.standing.trailing_zeros() as usize;
+            return if only < class.index() { 0 } else { self.lines.get(only).map_or(0, |line| line.weight) };
+        }
         self.lines.iter().skip(class.index()).fold(0, |sum, line| sum.saturating_add(line.weight))
     }
 
@@ -199,35 +204,27 @@ impl<T> ClassQueue<T> {
         self.unlink(chosen)
     }
 
-    /// The first in turn, where one class waits and there is nothing to choose: the one that [`pop`](Self::pop) with
-    /// room for it would serve.
-    #[inline]
-    pub fn only_first(&mut self) -> Option<&mut Entry<T>> {
+    /// Serves the first in turn, where one class waits and there is nothing to choose: the one that [`pop`](Self::pop)
+    /// with room for it would serve. It stays where it is if `serve` returns `None`; else it is dropped where it
+    /// stands, which spares moving it, and `serve` takes what is still wanted of it.
+    #[inline(always)]
+    pub fn serve_only_first<R>(&mut self, serve: impl FnOnce(&mut Entry<T>) -> Option<R>) -> Option<R> {
         if !self.standing.is_power_of_two() {
             return None;
         }
-        let line = self.lines.get(self.standing.trailing_zeros() as usize)?;
-        self.nodes.get_mut(line.head as usize)?.entry.as_mut()
-    }
-
-    /// Serves the [`only_first`](Self::only_first), of whom nothing more is wanted.
-    #[inline]
-    pub fn drop_only_first(&mut self) {
-        if !self.standing.is_power_of_two() {
-            return;
-        }
-        let Some(line) = self.lines.get_mut(self.standing.trailing_zeros() as usize) else { return };
+        let line = self.lines.get_mut(self.standing.trailing_zeros() as usize)?;
         let head = line.head;
-        let Some(node) = self.nodes.get_mut(head as usize) else { return };
-        if let Some(entry) = &node.entry {
-            line.weight = line.weight.saturating_sub(entry.weight);
-        }
+        let node = self.nodes.get_mut(head as usize)?;
+        let entry = node.entry.as_mut()?;
+        let weight = entry.weight;
+        let served = serve(entry)?;
         node.entry = None;
         let after = node.after;
         node.generation = node.generation.wrapping_add(1);
         node.after = self.free;
         self.free = head;
         line.head = after;
+        line.weight = line.weight.saturating_sub(weight);
         match self.nodes.get_mut(after as usize) {
             Some(next) => next.before = NONE,
             None => {
@@ -237,6 +234,7 @@ impl<T> ClassQueue<T> {
         }
         self.turns = 0;
         self.len -= 1;
+        Some(served)
     }
 
     /// Takes an entry out, wherever it stands; `None` if it has left already.

@@ -94,12 +94,14 @@ proptest! {
                 Step::Pop => prop_assert_eq!(queue.pop(u64::MAX).map(|entry| entry.value), model.pop()),
                 Step::ServeOnly => {
                     let only = model.lines.iter().filter(|line| !line.is_empty()).count() == 1;
-                    let first = queue.only_first().map(|entry| entry.value);
+                    let len = queue.len();
+                    prop_assert_eq!(queue.serve_only_first(|_| None::<()>), None, "it stays");
+                    prop_assert_eq!(queue.len(), len);
+                    let first = queue.serve_only_first(|entry| Some(entry.value));
                     prop_assert_eq!(first.is_some(), only);
                     if only {
                         prop_assert_eq!(first, model.pop());
                     }
-                    queue.drop_only_first();
                 }
                 Step::TakeAll(rest) => {
                     let taken: Vec<u32> =

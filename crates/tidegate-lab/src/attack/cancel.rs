@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::peer::Seen;
+use super::peer::{Seen, initial_window};
 use super::{Plan, crowd};
 use crate::frames::{Block, Frame, PREFACE, Wire, code, flag, kind, setting};
 use crate::random::Random;
@@ -45,14 +45,15 @@ pub(super) async fn cancel(mut tcp: TcpStream, plan: &Plan, seen: &Seen) -> io::
 
 struct Cancelling {
     wire: Wire,
-    /// What may be sent, and what was received and not given back.
+    /// What may be sent, on each stream too, and what was received and not given back.
     credit: i64,
+    window: i64,
     received: u32,
 }
 
 async fn connection(tcp: TcpStream, left: &mut u32, chance: &mut Random, seen: &Seen) -> io::Result<()> {
     tcp.set_nodelay(true)?;
-    let mut this = Cancelling { wire: Wire::over(tcp), credit: FIRST, received: 0 };
+    let mut this = Cancelling { wire: Wire::over(tcp), credit: FIRST, window: FIRST, received: 0 };
     let mut first = PREFACE.to_vec();
     first.extend([
         Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, ANSWER)]),
@@ -86,10 +87,12 @@ impl Cancelling {
         let ended = if upload { 0 } else { flag::END_STREAM };
         let head = Block::request(if upload { "POST" } else { "GET" }, path).bytes();
         let mut frames = vec![Frame::headers(stream, flag::END_HEADERS | ended, head)];
+        let mut window = self.window;
         for _ in 0..if upload { chance.below(4) } else { 0 } {
-            let some = (1 + chance.below(5_000) as i64).min(self.credit); // below 5,001
+            let some = (1 + chance.below(5_000) as i64).min(self.credit).min(window); // below 5,001
             if some > 300 {
                 self.credit -= some;
+                window -= some;
                 frames.push(piece(stream, some as usize, chance)); // above 300
             }
         }
@@ -131,6 +134,7 @@ impl Cancelling {
                 }
                 kind::DATA => self.received += u32::try_from(frame.payload.len()).unwrap_or(0),
                 kind::SETTINGS if !frame.has(flag::ACK) => {
+                    self.window = initial_window(&frame).unwrap_or(self.window);
                     self.wire.frames([Frame::settings_ack()]).await?;
                 }
                 kind::PING if frame.payload == opaque[..] => return Ok(()),

@@ -136,7 +136,7 @@ async fn frames(attack: Attack, tcp: TcpStream, plan: &Plan, seen: &Seen) -> io:
     Ok(())
 }
 
-fn initial_window(settings: &Frame) -> Option<i64> {
+pub(super) fn initial_window(settings: &Frame) -> Option<i64> {
     let entries = settings.payload.chunks_exact(6);
     let mut windows = entries.filter(|entry| entry.starts_with(&setting::INITIAL_WINDOW_SIZE.to_be_bytes()));
     windows.next_back().map(|entry| entry.iter().skip(2).fold(0, |value, byte| value << 8 | i64::from(*byte)))

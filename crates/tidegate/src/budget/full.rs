@@ -49,12 +49,6 @@ impl Error for Full {}
 impl From<Full> for Refused {
     fn from(full: Full) -> Self {
         let wait = full.wait.map(|wait| WaitEstimate { expected: wait, upper: wait, samples: 1 });
-        Self {
-            reason: full.reason,
-            worth_retrying: full.ever,
-            retry_after: full.wait,
-            wait,
-            limiter: full.at,
-        }
+        Self::new(full.reason, full.at).worth_it(full.ever).after(full.wait).for_wait(wait)
     }
 }

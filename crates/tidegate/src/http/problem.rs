@@ -240,12 +240,12 @@ mod tests {
     fn refused(reason: Reason, after: Option<u64>) -> Refused {
         let retry_after = after.map(Duration::from_millis);
         let worth_retrying = after.is_some() || is_for_load(reason);
-        Refused { reason, worth_retrying, retry_after, wait: None, limiter: "db".into() }
+        Refused::new(reason, "db".into()).after(retry_after).worth_it(worth_retrying)
     }
 
     #[test]
     fn what_is_not_worth_coming_back_for_gets_no_moment() {
-        let ended = Refused { worth_retrying: false, ..refused(Reason::Expired, None) };
+        let ended = refused(Reason::Expired, None).worth_it(false);
         let problem = Problem::of(&ended);
         assert_eq!((problem.retry_after, problem.worth_retrying, problem.grpc_pushback()), (None, false, -1));
     }
@@ -276,8 +276,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_never_now() {
-        let soon =
-            Refused { retry_after: Some(Duration::from_micros(50)), ..refused(Reason::QueueFull, Some(1)) };
+        let soon = refused(Reason::QueueFull, Some(1)).after(Some(Duration::from_micros(50)));
         let soon = Problem::of(&soon);
         assert_eq!((soon.retry_after_seconds(), soon.grpc_pushback()), (Some(1), 1));
         assert!(soon.json().contains("\"retry_after_ms\":1"), "{}", soon.json());

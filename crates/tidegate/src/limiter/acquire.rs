@@ -47,11 +47,11 @@ impl Future for Acquire {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let (State::New(demand), Some(limiter)) = (&mut this.state, this.limiter.take()) {
-            if let Some(joined) = limiter.shared().join(demand, cx.waker()) {
-                let waiting = State::Waiting(Ticket::parked(limiter, joined, demand));
+            if let Some((joined, terms)) = limiter.shared().join(demand, cx.waker()) {
+                let waiting = State::Waiting(Ticket::parked(limiter, joined, terms, demand));
                 // What the demand owned is dropped by itself, so that nothing is in the way of making the ticket where
                 // it stays: moves cost more here than all the rest.
-                drop((demand.key.take(), demand.holder.take()));
+                demand.forget_names();
                 std::mem::forget(std::mem::replace(&mut this.state, waiting));
                 return Poll::Pending;
             }
@@ -76,7 +76,11 @@ impl Acquire {
     fn poll_ticket(&mut self, cx: &mut Context<'_>) -> Poll<Result<Permit, Refused>> {
         let State::Waiting(ticket) = &mut self.state else { return Poll::Pending };
         if let Some((limiter, ending)) = ticket.take_granted() {
-            self.state = State::Done;
+            if ticket.owns_nothing() {
+                std::mem::forget(std::mem::replace(&mut self.state, State::Done));
+            } else {
+                self.state = State::Done;
+            }
             return Poll::Ready(Ok(Permit::new(limiter, ending)));
         }
         let polled = Pin::new(ticket).poll(cx);

@@ -3,18 +3,14 @@
 //! Every event enters with its time ([`Desk::enter`]), changes what it must, and ends with
 //! [`Desk::dispatch`], which hands free units to whoever is next.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
-use std::time::Duration;
 
 use tidegate_control::limit::LimitAlgorithm;
 use tidegate_control::queue::{ClassQueue, Criticality, Entry, Place};
 use tidegate_control::sample::{Sample, View};
 
-use crate::clock::{nanos, unix_now};
-use crate::readiness::WaitEstimate;
-use crate::refused::{Reason, Refused};
+use crate::clock::unix_now;
+use crate::refused::Reason;
 use crate::wakes::Wakes;
 
 use super::alarm::{Alarms, SHORT};
@@ -32,39 +28,39 @@ const TICK: u64 = 10_000_000;
 const UNIX_EVERY: u64 = 1_000_000_000;
 /// As many events go by one reading of the clock, where nobody waits long: waits are measured on one in sixty-four.
 const EVENTS_BY_ONE_READING: u32 = 128;
-/// Refusals closer than this are one stretch of saturation, in which admissions show the drain rate.
-const STRETCH: u64 = 1_000_000_000;
 
-/// What the lock protects.
+/// What the lock protects. What every event of a fast line writes stands together, beside the lock: the fewer cache lines,
+/// the sooner the other thread has them.
+#[repr(C)]
 pub(super) struct Desk {
     pub(super) queue: ClassQueue<Waiter>,
-    pub(super) alarms: Alarms,
-    pub(super) outlook: Outlook,
-    pub(super) algorithm: Option<Box<dyn LimitAlgorithm>>,
-    pub(super) register: Register,
-    pub(super) draining: bool,
-    pub(super) watchers: usize,
-    pub(super) tickets: u64,
-    /// Readiness as the watchers last heard it.
-    pub(super) told: u8,
     pub(super) grants: Grants,
-    now: u64,
-    /// Units that are expected to be admitted within [`SHORT`].
-    pub(super) short_units: u64,
-    /// How many more events may go by the last reading of the clock.
-    readings_left: u32,
     /// Handed over since the clock was last read: callers, and their units.
     handed: u64,
     handed_units: u64,
+    pub(super) tickets: u64,
+    /// How many more events may go by the last reading of the clock.
+    readings_left: u32,
+    /// Readiness as the watchers last heard it.
+    pub(super) told: u8,
+    pub(super) draining: bool,
+    /// Somebody waits, or did until this event.
+    pub(super) line_stands: bool,
+    now: u64,
+    /// Units that are expected to be admitted within [`SHORT`].
+    pub(super) short_units: u64,
+    pub(super) watchers: usize,
+    pub(super) alarms: Alarms,
     area: u64,
     ticked: u64,
     unix_base: u64,
     unix_read: u64,
     /// Units whose admission the drain rate has heard of.
-    seen_units: u64,
-    last_refusal: u64,
-    /// Somebody waits, or did until this event.
-    line_stands: bool,
+    pub(super) seen_units: u64,
+    pub(super) last_refusal: u64,
+    pub(super) register: Register,
+    pub(super) algorithm: Option<Box<dyn LimitAlgorithm>>,
+    pub(super) outlook: Outlook,
 }
 
 impl Desk {
@@ -224,12 +220,12 @@ impl Desk {
     /// Hands units that are taken already to who was next in the queue. The clock was read for it.
     fn grant(&mut self, shared: &Shared, entry: Entry<Waiter>, wakes: &mut Wakes) {
         let Entry { value: waiter, weight, class, since } = entry;
-        let Some(seat) = waiter.seat else { return };
         let predicted = waiter.more.as_ref().and_then(|more| more.predicted);
         let who = || waiter.more.and_then(|more| more.who);
         let holder = shared.tracked.then(|| self.register_holder(who(), weight, class));
         // Work of those whose wait is not measured is not measured either: most permits need no clock.
-        if !seat.grant(Grant { at: self.now, exact: waiter.exact, holder }, weight, class) {
+        let grant = Grant { at: self.now, exact: waiter.exact, holder };
+        if !shared.seats.get(waiter.seat).is_some_and(|seat| seat.grant(grant, weight, class)) {
             // It left without the desk hearing of it, which `leave` rules out; its units must not.
             self.give_back(shared, weight, holder);
             return;
@@ -241,25 +237,21 @@ impl Desk {
         if waiter.exact {
             self.outlook.waited(predicted, self.now.saturating_sub(since));
         }
-        self.grants.remember(seat);
+        self.grants.remember(waiter.seat);
     }
 
     /// Hands `weight` units over to who is next, if that one leans on an alarm and wants just so many, at about the
     /// last reading of the clock. Whom to wake, if so.
     #[inline(always)]
-    pub(super) fn hand_on(&mut self, weight: u64) -> Option<Option<Waker>> {
+    pub(super) fn hand_on(&mut self, shared: &Shared, weight: u64) -> Option<Option<Waker>> {
         let left = self.readings_left.checked_sub(1)?;
-        let first = self.queue.only_first()?;
-        let waiter = &mut first.value;
-        if waiter.exact || waiter.leans.is_none() || first.weight != weight {
-            return None;
-        }
-        let seat = waiter.seat.take_if(|seat| {
-            let grant = Grant { at: self.now, exact: false, holder: None };
-            seat.grant(grant, weight, first.class)
+        let grant = Grant { at: self.now, exact: false, holder: None };
+        let (seat, waker) = self.queue.serve_only_first(|first| {
+            let waiter = &mut first.value;
+            let fits = !waiter.exact && waiter.leans.is_some() && first.weight == weight;
+            let granted = fits && shared.seats.get(waiter.seat)?.grant(grant, weight, first.class);
+            granted.then(|| (waiter.seat, waiter.waker.take()))
         })?;
-        let waker = waiter.waker.take();
-        self.queue.drop_only_first();
         self.readings_left = left;
         self.handed += 1;
         self.handed_units = self.handed_units.wrapping_add(weight);
@@ -293,7 +285,7 @@ impl Desk {
         }
     }
 
-    /// Lines a caller up: its place, and how many came before it. `None` if every place is taken. Whoever must make
+    /// Lines a caller up: its place, and the number of its ticket. `None` if every place is taken. Whoever must make
     /// room for it is told.
     pub(super) fn line_up(
         &mut self,
@@ -302,18 +294,23 @@ impl Desk {
         wakes: &mut Wakes,
     ) -> Option<(Place, u64)> {
         let pushed = self.queue.push(entry).ok()?;
-        if let Some(entry) = pushed.displaced {
+        if let Some(mut entry) = pushed.displaced {
             let refused = self.refusal(shared, Reason::Displaced, entry.class, None);
-            entry.value.refuse(refused);
-            wakes.extend(entry.value.waker);
+            self.refuse(shared, &mut entry, refused, wakes);
         }
         if !std::mem::replace(&mut self.line_stands, true) {
             // What was admitted before says nothing about the rate from now on.
             self.seen_units = shared.counts.units();
         }
         self.outlook.bound(self.now);
+        Some((pushed.place, self.next_ticket()))
+    }
+
+    /// The number of a new ticket.
+    #[inline]
+    pub(super) fn next_ticket(&mut self) -> u64 {
         self.tickets += 1;
-        Some((pushed.place, self.tickets))
+        self.tickets
     }
 
     /// Enters a holder in the register.
@@ -329,82 +326,10 @@ impl Desk {
         shared.gate.give(weight);
     }
 
-    /// Takes back what was granted long ago and not claimed, if somebody else waits for it.
-    fn pass_on_unclaimed(&mut self, shared: &Shared) {
-        self.grants.forget_claimed();
-        if self.queue.is_empty() {
-            return;
-        }
-        for seat in self.grants.overdue(self.now) {
-            let (_, weight, class) = seat.given();
-            let refusal = || self.refusal(shared, Reason::Expired, class, None);
-            if let Some(grant) = seat.revoke(refusal) {
-                shared.counts.expired.fetch_add(1, Relaxed);
-                self.give_back(shared, weight, grant.holder);
-            }
-        }
-    }
-
-    /// Answers tickets whose time is over although nobody polls them.
-    fn expire_overdue(&mut self, shared: &Shared, wakes: &mut Wakes) {
-        let now = self.now;
-        for entry in self.queue.take_all(|waiter| waiter.expires <= now) {
-            self.expire(shared, entry, wakes);
-        }
-    }
-
-    #[cold]
-    fn expire(&mut self, shared: &Shared, entry: Entry<Waiter>, wakes: &mut Wakes) {
-        let refused = self.expired(shared, &entry);
-        entry.value.refuse(refused);
-        wakes.extend(entry.value.waker);
-    }
-
-    /// The refusal of a ticket whose time is over.
-    pub(super) fn expired(&mut self, shared: &Shared, entry: &Entry<Waiter>) -> Refused {
-        shared.counts.expired.fetch_add(1, Relaxed);
-        let waited = self.now.saturating_sub(entry.since);
-        self.outlook.gave_up(entry.value.predicted(), waited);
-        let mut refused = self.refusal(shared, Reason::Expired, entry.class, None);
-        // The pace that was measured has not held for it: coming back sooner than it waited in vain helps nobody.
-        refused.retry_after = refused.retry_after.map(|after| after + Duration::from_nanos(waited));
-        refused
-    }
-
-    /// Refuses, with a return slot of the caller's own.
-    pub(super) fn refusal(
-        &mut self,
-        shared: &Shared,
-        reason: Reason,
-        class: Criticality,
-        wait: Option<WaitEstimate>,
-    ) -> Refused {
-        shared.counts.refuse(reason);
-        self.learn_pace(shared);
-        // Whoever comes back finds those that wait now before it, whether or not they were the reason.
-        let ahead = || self.outlook.predict(self.queue.ahead_of(class).saturating_add(1));
-        let expected = nanos(wait.unwrap_or_else(ahead).expected);
-        let slot = self.outlook.slot(self.now, class, expected, shared.limit());
-        Refused {
-            reason,
-            worth_retrying: reason != Reason::Draining && slot.is_none_or(|(_, worth_it)| worth_it),
-            retry_after: slot.map(|(after, _)| after),
-            wait,
-            limiter: Arc::clone(&shared.name),
-        }
-    }
-
-    /// Admissions that passed the desk by show the drain rate too, between two refusals.
-    fn learn_pace(&mut self, shared: &Shared) {
-        let units = shared.counts.units();
-        let news = units.wrapping_sub(self.seen_units);
-        if !self.line_stands && self.now.saturating_sub(self.last_refusal) >= STRETCH {
-            self.outlook.unbound();
-        } else if news > 0 && !shared.measured {
-            self.outlook.dispatched(self.now, news);
-        }
-        self.outlook.bound(self.now);
-        self.seen_units = units;
-        self.last_refusal = self.now;
+    /// Takes somebody who waited out of the queue, and off the seat.
+    pub(super) fn take_out(&mut self, seat: u32, place: Place) -> Option<Entry<Waiter>> {
+        let entry = self.queue.remove(place)?;
+        self.grants.vacate(seat);
+        Some(entry)
     }
 }

@@ -1,6 +1,5 @@
 //! Asking at the desk: admitted, in the queue, or refused.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use tidegate_control::queue::Entry;
@@ -28,7 +27,17 @@ pub(super) enum Passage {
     /// Admitted.
     Admitted(Grant),
     /// In the queue.
-    Waiting(Joined),
+    Waiting(Joined, Terms),
+}
+
+/// How a caller waits.
+pub(super) struct Terms {
+    /// The number of its ticket.
+    pub(super) id: u64,
+    /// When the wait ends without an answer.
+    pub(super) expires: u64,
+    /// It need not wait long.
+    pub(super) short: bool,
 }
 
 /// Why a caller is refused, and the wait it would have had.
@@ -82,8 +91,7 @@ impl Shared {
             let mut entries = desk.queue.take_all(|_| true);
             for entry in &mut entries {
                 let refused = desk.refusal(self, reason, entry.class, None);
-                entry.value.refuse(refused);
-                wakes.extend(entry.value.waker.take());
+                desk.refuse(self, entry, refused, wakes);
             }
             entries
         });
@@ -130,11 +138,13 @@ impl Shared {
         let said = Prediction { p50: nanos(estimate.expected), p90: nanos(estimate.upper) };
         let short = self.is_short(desk, demand);
         self.set_brisk(short);
-        let seat = desk.grants.seat();
+        let Some(seat) = desk.grants.seat(&self.seats) else {
+            return Err((Reason::QueueFull, Some(estimate)));
+        };
         let since = question.now;
         let expires = question.deadline.min(since.saturating_add(question.max_wait));
         let waiter = Waiter {
-            seat: Some(Arc::clone(&seat)),
+            seat,
             waker: None,
             leans: None,
             exact: true,
@@ -143,8 +153,13 @@ impl Shared {
         };
         let entry = Entry { value: waiter, class: question.class, weight: question.weight, since };
         match desk.line_up(self, entry, wakes) {
-            Some((place, id)) => Ok(Passage::Waiting(Joined { seat, place, id, since, expires, short })),
-            None => Err((Reason::QueueFull, Some(estimate))),
+            Some((place, id)) => {
+                Ok(Passage::Waiting(Joined { seat, place, since }, Terms { id, expires, short }))
+            }
+            None => {
+                desk.grants.vacate(seat);
+                Err((Reason::QueueFull, Some(estimate)))
+            }
         }
     }
 

@@ -38,17 +38,11 @@ impl Shared {
             self.counts.would_refuse.fetch_add(1, Relaxed);
             return Ok(());
         }
-        Err(Refused {
-            reason: Reason::AlreadyHeld,
-            worth_retrying: false,
-            retry_after: None,
-            wait: None,
-            limiter: Arc::clone(&self.name),
-        })
+        Err(Refused::new(Reason::AlreadyHeld, Arc::clone(&self.name)).worth_it(false))
     }
 }
 
 /// Who asks: the holder that is named, else the task.
 fn identity(demand: &Demand) -> Who {
-    demand.holder.clone().or_else(|| tokio::task::try_id().map(|task| Cow::Owned(format!("task {task}"))))
+    demand.named_holder().or_else(|| tokio::task::try_id().map(|task| Cow::Owned(format!("task {task}"))))
 }

@@ -1,64 +1,115 @@
-//! Grants that nobody has claimed yet, and the seats of those who did, for the next callers.
+//! Answers that nobody has taken yet, and the seats of those who did, for the next callers.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 use super::seat::Seat;
+use super::seats::Seats;
 
 /// How long a grant may stay unclaimed while others wait: long against any scheduling delay, short against a
 /// ticket that somebody keeps in a drawer.
 const LEASE: u64 = 1_000_000_000;
-/// Seats that are kept for newcomers: enough for those who are granted and claim at about the same time.
-const SEATS_KEPT: usize = 64;
 
-/// Seats that were granted. As many as there are units and callers, and twice those.
+/// Who sits where. Of every seat that was made, the number is in one of the two lists, or somebody waits on it.
 #[derive(Debug, Default)]
 pub(super) struct Grants {
-    /// Those with a grant that may be unclaimed, in no order.
-    given: Vec<Arc<Seat>>,
-    /// As many were unclaimed when they were last looked through.
-    unclaimed: usize,
-    /// Those whose callers have left.
-    free: Vec<Arc<Seat>>,
+    /// Seats with an answer that may not have been taken, the oldest first.
+    answered: VecDeque<u32>,
+    /// As many were not when they were last looked through.
+    untaken: usize,
+    /// Seats that nobody sits on.
+    free: Vec<u32>,
+    /// Seats that were ever taken.
+    made: u32,
 }
 
 impl Grants {
-    /// A seat for a newcomer.
-    #[inline]
-    pub(super) fn seat(&mut self) -> Arc<Seat> {
-        self.free.pop().unwrap_or_else(|| Arc::new(Seat::new()))
+    /// A seat for a newcomer. `None` if there are no numbers any more.
+    #[inline(always)]
+    pub(super) fn seat(&mut self, seats: &Seats) -> Option<u32> {
+        // Whoever got the oldest answer has taken it, as a rule.
+        let oldest = self.answered.front().and_then(|&number| seats.get(number));
+        let number = if oldest.is_some_and(Seat::has_left) {
+            self.answered.pop_front()?
+        } else {
+            self.free.pop().or_else(|| self.next(seats))?
+        };
+        seats.get(number)?.open();
+        Some(number)
     }
 
-    /// A grant was left on `seat`.
-    #[inline]
-    pub(super) fn remember(&mut self, seat: Arc<Seat>) {
-        self.given.push(seat);
-        if self.given.len() > 2 * self.unclaimed + 16 {
-            self.forget_claimed();
+    #[cold]
+    fn next(&mut self, seats: &Seats) -> Option<u32> {
+        if self.answered.len() > 2 * self.untaken + 16 {
+            self.forget_taken(seats);
         }
+        self.free.pop().or_else(|| {
+            let number = self.made;
+            self.made = number.checked_add(1)?;
+            seats.make(number);
+            Some(number)
+        })
     }
 
-    /// The seats of those who claimed are there for the next callers.
-    #[inline(never)]
-    pub(super) fn forget_claimed(&mut self) {
-        let mut at = 0;
-        while let Some(seat) = self.given.get(at) {
-            if seat.is_unclaimed() {
-                at += 1;
-                continue;
+    /// An answer was left on the seat of this number.
+    #[inline]
+    pub(super) fn remember(&mut self, number: u32) {
+        self.answered.push_back(number);
+    }
+
+    /// Whoever waited on the seat of this number has gone without an answer.
+    pub(super) fn vacate(&mut self, number: u32) {
+        self.free.push(number);
+    }
+
+    /// The seats of those who took their answer are there for the next callers.
+    pub(super) fn forget_taken(&mut self, seats: &Seats) {
+        let free = &mut self.free;
+        self.answered.retain(|&number| {
+            let left = seats.get(number).is_some_and(Seat::has_left);
+            if left {
+                free.push(number);
             }
-            let seat = self.given.swap_remove(at);
-            if self.free.len() < SEATS_KEPT {
-                if let Some(seat) = seat.again() {
-                    self.free.push(seat);
-                }
-            }
-        }
-        self.unclaimed = self.given.len();
+            !left
+        });
+        self.untaken = self.answered.len();
     }
 
     /// Those that were granted long ago, and were not claimed when last looked through.
-    pub(super) fn overdue(&self, now: u64) -> Vec<Arc<Seat>> {
-        let is_overdue = |seat: &&Arc<Seat>| seat.given().0.saturating_add(LEASE) <= now;
-        self.given.iter().filter(is_overdue).map(Arc::clone).collect()
+    pub(super) fn overdue(&self, now: u64, seats: &Seats) -> Vec<u32> {
+        let is_overdue = |seat: &Seat| seat.is_unclaimed() && seat.given().0.saturating_add(LEASE) <= now;
+        self.answered.iter().copied().filter(|&number| seats.get(number).is_some_and(is_overdue)).collect()
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod tests {
+    use tidegate_control::queue::Criticality;
+
+    use super::super::seat::Grant;
+    use super::*;
+
+    fn granted(grants: &mut Grants, seats: &Seats, at: u64) -> u32 {
+        let number = grants.seat(seats).unwrap();
+        let grant = Grant { at, exact: true, holder: None };
+        assert!(seats.get(number).unwrap().grant(grant, 1, Criticality::Critical));
+        grants.remember(number);
+        number
+    }
+
+    #[test]
+    fn seats_are_used_again_also_behind_one_that_nobody_comes_for() {
+        let (mut grants, seats) = (Grants::default(), Seats::new());
+        let in_a_drawer: Vec<u32> = (0..5).map(|at| granted(&mut grants, &seats, at)).collect();
+        for round in 0..10_000 {
+            let number = granted(&mut grants, &seats, LEASE + round);
+            assert!(!in_a_drawer.contains(&number), "somebody sits there");
+            assert!(seats.get(number).unwrap().take_grant().is_some());
+            let gone = grants.seat(&seats).unwrap();
+            assert!(!in_a_drawer.contains(&gone));
+            grants.vacate(gone);
+        }
+        assert!(grants.made < 64, "{} seats for seven", grants.made);
+        assert_eq!(grants.overdue(LEASE + 4, &seats), in_a_drawer);
     }
 }

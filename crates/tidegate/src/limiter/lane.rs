@@ -5,7 +5,6 @@
 //! newcomers race for, and where nobody is expected to wait longer than [`SHORT`](super::alarm::SHORT) most events go by the last reading
 //! of the clock: never older than [`SLACK`], as long as the timers of the runtimes that wait are on time.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
 
@@ -17,31 +16,31 @@ use crate::wakes::Wakes;
 
 use super::alarm::{SLACK, runtime};
 use super::desk::Desk;
-use super::seat::{More, Seat};
+use super::door::Terms;
+use super::seat::More;
 use super::shared::Shared;
 
 /// A caller in the queue.
+#[derive(Debug)]
 pub(super) struct Joined {
-    pub(super) seat: Arc<Seat>,
+    /// The number of its seat.
+    pub(super) seat: u32,
     pub(super) place: Place,
-    pub(super) id: u64,
     /// When it came.
     pub(super) since: u64,
-    /// When its wait ends without an answer.
-    pub(super) expires: u64,
-    /// It need not wait long.
-    pub(super) short: bool,
 }
 
 impl Shared {
     /// Lines a caller up behind others, with its waker and an alarm of its runtime to lean on, without a look at the
     /// clock. `None`: it must ask at the desk.
     #[inline(always)]
-    pub(super) fn join(&self, demand: &Demand, waker: &Waker) -> Option<Joined> {
+    pub(super) fn join(&self, demand: &Demand, waker: &Waker) -> Option<(Joined, Terms)> {
         if !self.brisk.load(Relaxed) || demand.has_times() {
             return None;
         }
         let runtime = runtime()?;
+        // Before the lock, which others want meanwhile.
+        let (waker, more) = (waker.clone(), More::of(None, demand.who()));
         let mut desk = lock(&self.desk);
         let desk = &mut *desk;
         let roomy = !desk.draining && desk.watchers == 0 && desk.queue.len() < desk.queue.capacity();
@@ -52,18 +51,21 @@ impl Shared {
         if !desk.goes_by_last_reading() {
             return None;
         }
-        let (since, seat) = (desk.now(), desk.grants.seat());
+        let since = desk.now();
         let expires = since.saturating_add(self.usual_wait).saturating_add(SLACK);
-        let (class, weight, more) = (demand.class, demand.weight, More::of(None, demand.who()));
+        let (class, weight) = (demand.class, demand.weight);
         // Who gave units back meanwhile comes to the desk.
-        let (place, waiter) = desk.queue.push_free(class, weight, since)?;
-        waiter.waker = Some(waker.clone());
-        waiter.seat = Some(Arc::clone(&seat));
+        let seat = desk.grants.seat(&self.seats)?;
+        let Some((place, waiter)) = desk.queue.push_free(class, weight, since) else {
+            desk.grants.vacate(seat);
+            return None;
+        };
+        waiter.waker = Some(waker);
+        waiter.seat = seat;
         waiter.leans = Some(alarm);
         waiter.expires = expires;
         waiter.more = more;
-        desk.tickets += 1;
-        Some(Joined { seat, place, id: desk.tickets, since, expires, short: true })
+        Some((Joined { seat, place, since }, Terms { id: desk.next_ticket(), expires, short: true }))
     }
 
     /// Is a newcomer expected to wait no longer than [`SHORT`](super::alarm::SHORT)?
@@ -82,7 +84,7 @@ impl Shared {
         // Otherwise more than these units may have to be looked at.
         let one_for_one = desk.watchers == 0 && self.gate.read().free() == 0;
         if one_for_one {
-            if let Some(waker) = desk.hand_on(weight) {
+            if let Some(waker) = desk.hand_on(self, weight) {
                 desk.look_whether_the_line_ended(self);
                 drop(desk);
                 if let Some(waker) = waker {

@@ -239,7 +239,7 @@ impl Limiter {
     fn ask_at_desk(self, demand: &Demand) -> Result<Admission, Refused> {
         Ok(match self.shared.ask(demand)? {
             Passage::Admitted(grant) => Admission::Admitted(Permit::new(self, Ending::of(demand, grant))),
-            Passage::Waiting(joined) => Admission::Waiting(Ticket::new(self, joined, demand)),
+            Passage::Waiting(joined, terms) => Admission::Waiting(Ticket::new(self, joined, terms, demand)),
         })
     }
 

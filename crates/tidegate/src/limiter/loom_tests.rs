@@ -145,16 +145,18 @@ fn leaning(limiter: &Limiter, waker: Waker) -> Ticket {
     let shared = limiter.shared();
     let mut desk = lock(&shared.desk);
     desk.enter(shared, 1);
-    let (seat, since) = (desk.grants.seat(), desk.now());
+    let since = desk.now();
+    let seat = desk.grants.seat(&shared.seats).unwrap();
     let (place, waiter) = desk.queue.push_free(Demand::ONE.class, 1, since).unwrap();
-    waiter.seat = Some(Arc::clone(&seat));
+    waiter.seat = seat;
     waiter.waker = Some(waker);
     waiter.leans = Some(0);
     waiter.expires = u64::MAX;
     shared.gate.set_waiting(true);
     drop(desk);
-    let joined = super::lane::Joined { seat, place, id: 1, since, expires: u64::MAX, short: true };
-    Ticket::parked(limiter.clone(), joined, &Demand::ONE)
+    let joined = super::lane::Joined { seat, place, since };
+    let terms = super::door::Terms { id: 1, expires: u64::MAX, short: true };
+    Ticket::parked(limiter.clone(), joined, terms, &Demand::ONE)
 }
 
 #[test]
@@ -192,21 +194,22 @@ fn loom_a_newcomer_never_takes_what_goes_from_hand_to_hand() {
     });
 }
 
+/// A seat that somebody waits on.
+fn seat() -> super::seat::Seat {
+    let seat = super::seat::Seat::new();
+    seat.open();
+    seat
+}
+
 #[test]
 fn loom_a_claim_races_a_revocation() {
     explore(|| {
-        let seat = Arc::new(super::seat::Seat::new());
+        let seat = Arc::new(seat());
         let grant = super::seat::Grant { at: 7, exact: true, holder: Some(3) };
         assert!(seat.grant(grant, 2, Demand::ONE.class));
         let claimer = Arc::clone(&seat);
         let claimer = thread::spawn(move || claimer.take());
-        let revoked = seat.revoke(|| crate::Refused {
-            reason: crate::Reason::Expired,
-            worth_retrying: true,
-            retry_after: None,
-            wait: None,
-            limiter: "loom".into(),
-        });
+        let revoked = seat.revoke(|| crate::Refused::new(crate::Reason::Expired, "loom".into()));
         match claimer.join().unwrap() {
             Some(Ok(claimed)) => assert_eq!((claimed, revoked), (grant, None)),
             Some(Err(refused)) => {
@@ -219,9 +222,27 @@ fn loom_a_claim_races_a_revocation() {
 }
 
 #[test]
+fn loom_a_seat_is_anothers_only_when_its_answer_is_taken() {
+    explore(|| {
+        let seat = Arc::new(seat());
+        assert!(seat.refuse(crate::Refused::new(crate::Reason::Expired, "loom".into())));
+        let taker = Arc::clone(&seat);
+        let taker = thread::spawn(move || taker.take());
+        if seat.has_left() {
+            seat.open();
+            assert!(seat.refuse(crate::Refused::new(crate::Reason::Displaced, "loom".into())));
+        }
+        match taker.join().unwrap() {
+            Some(Err(refused)) => assert_eq!(refused.reason(), crate::Reason::Expired),
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
 fn loom_a_grant_is_seen_whole() {
     explore(|| {
-        let seat = Arc::new(super::seat::Seat::new());
+        let seat = Arc::new(seat());
         let grant = super::seat::Grant { at: 7, exact: false, holder: Some(3) };
         let granter = Arc::clone(&seat);
         let granter = thread::spawn(move || assert!(granter.grant(grant, 2, Demand::ONE.class)));

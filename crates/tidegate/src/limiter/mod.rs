@@ -4,10 +4,10 @@
 //! |---|---|
 //! | `state` | the word callers race for |
 //! | `shared` | the fast path over it, and the way to the desk |
-//! | `door`, `desk` | the slow path: what is decided under one lock, and what that lock protects |
+//! | `door`, `desk`, `unserved` | the slow path: what is decided under one lock, and what that lock protects |
 //! | `lane` | the short ways past the desk, where there is nothing to decide |
 //! | `seat` | one waiting caller's seat: where its answer is left |
-//! | `grants` | grants that nobody has claimed yet |
+//! | `seats`, `grants` | all seats, and the answers that nobody has taken yet |
 //! | `alarm` | one alarm for all who wait a moment only |
 //! | `outlook`, `service` | how long, and when to come back |
 //! | `limiter`, `builder` | the public face |
@@ -30,11 +30,13 @@ mod occupants;
 mod outlook;
 mod permit;
 mod seat;
+mod seats;
 mod service;
 mod shared;
 mod state;
 mod stats;
 mod ticket;
+mod unserved;
 mod watch;
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 //! Only who holds the desk's lock answers; the caller takes the answer with one compare-and-swap, which is where a
 //! claim meets a [revocation](Seat::revoke). Wakers run after the desk is unlocked.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::task::Waker;
 
@@ -40,8 +39,9 @@ pub(super) struct Grant {
     pub(super) holder: Option<u32>,
 }
 
-/// A seat, shared by the limiter and the ticket.
+/// A seat, on a cache line of its own.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Seat {
     state: AtomicU64,
     // What a grant says: written before the state says that there is one.
@@ -56,8 +56,8 @@ pub(super) struct Seat {
 /// Who waits, as the queue has it; read and changed at the desk only.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    /// `None` only when its seat has been given its answer.
-    pub(super) seat: Option<Arc<Seat>>,
+    /// The number of its seat.
+    pub(super) seat: u32,
     /// Of the caller, once it has been polled.
     pub(super) waker: Option<Waker>,
     /// The shared alarm it leaves the end of its time to.
@@ -81,18 +81,11 @@ pub(super) struct More {
 impl Default for Waiter {
     #[inline(always)]
     fn default() -> Self {
-        Self { seat: None, waker: None, leans: None, exact: false, expires: 0, more: None }
+        Self { seat: u32::MAX, waker: None, leans: None, exact: false, expires: 0, more: None }
     }
 }
 
 impl Waiter {
-    /// Refuses it.
-    pub(super) fn refuse(&self, refused: Refused) {
-        if let Some(seat) = &self.seat {
-            seat.refuse(refused);
-        }
-    }
-
     /// The name it is listed under.
     pub(super) fn who(&self) -> &Who {
         self.more.as_ref().map_or(&None, |more| &more.who)
@@ -124,9 +117,10 @@ pub(super) enum Leaving {
 }
 
 impl Seat {
+    /// One that nobody sits on.
     pub(super) fn new() -> Self {
         Self {
-            state: AtomicU64::new(WAITING),
+            state: AtomicU64::new(LEFT),
             at: AtomicU64::new(0),
             weight: AtomicU64::new(0),
             holder: AtomicU64::new(0),
@@ -205,23 +199,32 @@ impl Seat {
 
     #[cold]
     fn take_refusal(&self) -> Option<Result<Grant, Box<Refused>>> {
+        let refused = lock(&self.refused).take();
+        // Last: from then on the seat may be another's.
         self.state.store(LEFT, Release);
-        lock(&self.refused).take().map(Err)
+        refused.map(Err)
     }
 
-    /// Another caller may have it once its own has left: hands it back as new, if nobody else has it.
-    pub(super) fn again(self: Arc<Self>) -> Option<Arc<Self>> {
-        if self.state.load(Acquire) != LEFT || Arc::strong_count(&self) != 1 {
-            return None;
-        }
+    /// A caller sits down where nobody sits. The desk's lock is held.
+    #[inline(always)]
+    pub(super) fn open(&self) {
         self.state.store(WAITING, Relaxed);
-        Some(self)
+    }
+
+    /// Does nobody sit here any more? Then nobody but the desk knows of the seat.
+    #[inline]
+    pub(super) fn has_left(&self) -> bool {
+        self.state.load(Acquire) == LEFT
     }
 
     /// The caller goes. The desk's lock is held, so that no answer can slip in between.
     pub(super) fn leave(&self) -> Leaving {
         match self.state.swap(LEFT, AcqRel) {
             WAITING => Leaving::Place,
+            REFUSED => {
+                lock(&self.refused).take();
+                Leaving::Nothing
+            }
             state => self.granted(state).map_or(Leaving::Nothing, Leaving::Grant),
         }
     }

@@ -22,7 +22,8 @@ use super::builder::LimiterBuilder;
 use super::desk::Desk;
 use super::door::part_of;
 use super::outlook::Outlook;
-use super::seat::{Grant, Leaving, Seat};
+use super::seat::{Grant, Leaving};
+use super::seats::Seats;
 use super::state::{Gate, MAX_LIMIT};
 use super::stats::{Counts, LimiterStats};
 
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub(super) patience: u64,
     /// The longest wait of a caller that names no time.
     pub(super) usual_wait: u64,
+    pub(super) seats: Seats,
     pub(super) desk: Line<Mutex<Desk>>,
     /// Readiness changed, or the last unit of a draining limiter came back.
     pub(super) changed: Notify,
@@ -89,19 +91,25 @@ impl Ending {
         Self::of(demand, Grant { at: 0, exact: false, holder: None })
     }
 
-    /// Of a permit that was given at once.
-    #[inline]
-    pub(super) fn of(demand: &Demand, grant: Grant) -> Self {
+    /// Of a permit that was granted to a caller who came at `came`.
+    #[inline(always)]
+    pub(super) fn after(weight: u64, kind: u8, grant: Grant, came: u64) -> Self {
         Self {
-            weight: demand.weight,
-            since: grant.at,
-            queued: 0,
+            weight,
+            since: if grant.exact { grant.at } else { 0 },
+            queued: grant.at.saturating_sub(came),
             holder: grant.holder,
-            kind: demand.kind,
+            kind,
             outcome: Outcome::Canceled,
             in_time: true,
             reported: 0,
         }
+    }
+
+    /// Of a permit that was given at once.
+    #[inline]
+    pub(super) fn of(demand: &Demand, grant: Grant) -> Self {
+        Self { since: grant.at, ..Self::after(demand.weight, demand.kind, grant, grant.at) }
     }
 }
 
@@ -140,6 +148,7 @@ impl Shared {
             max_wait: builder.queue.max_wait,
             patience: builder.queue.patience,
             usual_wait: builder.queue.max_wait.min(part_of(builder.queue.patience)),
+            seats: Seats::new(),
             desk: Line(Mutex::new(desk)),
             changed: Notify::new(),
         }
@@ -248,15 +257,15 @@ impl Shared {
     /// A ticket goes, for the reason that `count` counts.
     pub(super) fn leave(
         &self,
-        seat: &Seat,
+        seat: u32,
         place: Place,
         weight: u64,
         count: impl FnOnce(&Counts) -> &AtomicU64,
     ) {
         // What stood there may run foreign code when it is dropped: not under the lock.
         let _entry = self.visit(|desk, _| {
-            let entry = match seat.leave() {
-                Leaving::Place => desk.queue.remove(place),
+            let entry = match self.seats.get(seat)?.leave() {
+                Leaving::Place => desk.take_out(seat, place),
                 Leaving::Grant(grant) => {
                     desk.give_back(self, weight, grant.holder);
                     None
@@ -270,13 +279,13 @@ impl Shared {
 
     /// A ticket's time is over: `Err`, unless capacity was handed over at the last moment.
     #[cold]
-    pub(super) fn expire(&self, seat: &Seat, place: Place) -> Option<Result<Grant, Box<Refused>>> {
+    pub(super) fn expire(&self, seat: u32, place: Place) -> Option<Result<Grant, Box<Refused>>> {
         let (answer, _entry) = self.visit(|desk, _| {
-            if let Some(answer) = seat.take() {
+            let Some(at) = self.seats.get(seat) else { return (None, None) };
+            if let Some(answer) = at.take() {
                 return (Some(answer), None);
             }
-            seat.leave();
-            let entry = desk.queue.remove(place);
+            let entry = if at.leave() == Leaving::Place { desk.take_out(seat, place) } else { None };
             (entry.as_ref().map(|entry| Err(Box::new(desk.expired(self, entry)))), entry)
         });
         answer

@@ -3,22 +3,21 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tidegate_control::queue::Place;
-use tidegate_control::sample::Outcome;
 
 use crate::demand::Demand;
 use crate::readiness::WaitEstimate;
 use crate::refused::Refused;
 
 use super::alarm::{Leaning, TicketAlarm, runtime};
+use super::door::Terms;
 use super::lane::Joined;
 use super::limiter::Limiter;
 use super::permit::Permit;
-use super::seat::{Grant, Seat};
+use super::seat::Grant;
 use super::shared::Ending;
 use super::stats::Counts;
 
@@ -60,7 +59,7 @@ impl fmt::Display for TicketId {
 pub struct Ticket {
     /// Until it has its answer.
     limiter: Option<Limiter>,
-    seat: Arc<Seat>,
+    seat: u32,
     place: Place,
     id: TicketId,
     /// Units asked for.
@@ -105,19 +104,19 @@ impl std::error::Error for TryClaimError {
 
 impl Ticket {
     /// One that has not been polled.
-    pub(super) fn new(limiter: Limiter, joined: Joined, demand: &Demand) -> Self {
-        Self::with(limiter, joined, demand, TicketAlarm::Unset)
+    pub(super) fn new(limiter: Limiter, joined: Joined, terms: Terms, demand: &Demand) -> Self {
+        Self::with(limiter, joined, terms, demand, TicketAlarm::Unset)
     }
 
     /// One that has left its waker already, and leans on an alarm of its runtime.
     #[inline(always)]
-    pub(super) fn parked(limiter: Limiter, joined: Joined, demand: &Demand) -> Self {
-        Self::with(limiter, joined, demand, TicketAlarm::Shared)
+    pub(super) fn parked(limiter: Limiter, joined: Joined, terms: Terms, demand: &Demand) -> Self {
+        Self::with(limiter, joined, terms, demand, TicketAlarm::Shared)
     }
 
     #[inline(always)]
-    fn with(limiter: Limiter, joined: Joined, demand: &Demand, alarm: TicketAlarm) -> Self {
-        let Joined { seat, place, id, since, expires, short } = joined;
+    fn with(limiter: Limiter, joined: Joined, terms: Terms, demand: &Demand, alarm: TicketAlarm) -> Self {
+        let (Joined { seat, place, since }, Terms { id, expires, short }) = (joined, terms);
         let (limiter, id, weight, kind) = (Some(limiter), TicketId(id), demand.weight, demand.kind);
         Self { limiter, seat, place, id, weight, since, expires, kind, short, alarm }
     }
@@ -184,10 +183,8 @@ impl Ticket {
 
     #[inline]
     fn claim(&mut self) -> Poll<Result<Permit, Refused>> {
-        match self.seat.take() {
-            Some(answer) => self.resolve(answer),
-            None => Poll::Pending,
-        }
+        let answer = self.limiter.as_ref().and_then(|limiter| limiter.shared().seats.get(self.seat)?.take());
+        answer.map_or(Poll::Pending, |answer| self.resolve(answer))
     }
 
     #[inline]
@@ -202,22 +199,19 @@ impl Ticket {
     /// The permit, if capacity was handed over. It has nothing more to do then.
     #[inline(always)]
     pub(super) fn take_granted(&mut self) -> Option<(Limiter, Ending)> {
-        let grant = self.seat.take_grant()?;
+        let grant = self.limiter.as_ref()?.shared().seats.get(self.seat)?.take_grant()?;
         Some((self.limiter.take()?, self.ending(grant)))
+    }
+
+    /// Is there nothing to drop any more?
+    #[inline(always)]
+    pub(super) fn owns_nothing(&self) -> bool {
+        self.limiter.is_none() && !matches!(self.alarm, TicketAlarm::Own(_))
     }
 
     #[inline(always)]
     fn ending(&self, grant: Grant) -> Ending {
-        Ending {
-            weight: self.weight,
-            since: if grant.exact { grant.at } else { 0 },
-            queued: grant.at.saturating_sub(self.since),
-            holder: grant.holder,
-            kind: self.kind,
-            outcome: Outcome::Canceled,
-            in_time: true,
-            reported: 0,
-        }
+        Ending::after(self.weight, self.kind, grant, self.since)
     }
 
     /// Leaves the waker, and sees to an alarm. Ready when its time is over, or when it has its answer.
@@ -248,7 +242,7 @@ impl Ticket {
 
     fn leave(&mut self, count: fn(&Counts) -> &std::sync::atomic::AtomicU64) {
         if let Some(limiter) = self.limiter.take() {
-            limiter.shared().leave(&self.seat, self.place, self.weight, count);
+            limiter.shared().leave(self.seat, self.place, self.weight, count);
         }
     }
 }
@@ -268,12 +262,8 @@ impl Future for Ticket {
         if this.park(cx).is_pending() {
             return Poll::Pending;
         }
-        let answer =
-            this.limiter.as_ref().and_then(|limiter| limiter.shared().expire(&this.seat, this.place));
-        match answer {
-            Some(answer) => this.resolve(answer),
-            None => Poll::Pending,
-        }
+        let answer = this.limiter.as_ref().and_then(|limiter| limiter.shared().expire(this.seat, this.place));
+        answer.map_or(Poll::Pending, |answer| this.resolve(answer))
     }
 }
 

@@ -189,7 +189,7 @@ where
         // What works for nobody ends before anybody hears of it.
         this.future.set(None);
         let limiter = Arc::clone(this.name);
-        let refused = Refused { reason, worth_retrying: false, retry_after: None, wait: None, limiter };
+        let refused = Refused::new(reason, limiter).worth_it(false);
         Poll::Ready(this.refusal.refuse(refused))
     }
 }

@@ -214,12 +214,12 @@ impl<L: Listen> Accept<L> {
             }
             Full::Draining => (Reason::Draining, &line.bounds.connections),
         };
-        let mut refused = line.bounds.connections.refuse(reason);
+        let refused = line.bounds.connections.refuse(reason);
         if full != Full::Draining {
             let wait = asked.predicted_wait();
-            refused.wait = (wait.samples > 0).then_some(wait);
             // Whoever comes back before the linked limiter has room is refused again.
-            refused.retry_after = refused.retry_after.max(asked.readiness().retry_after());
+            let after = refused.retry_after().max(asked.readiness().retry_after());
+            return refused.for_wait((wait.samples > 0).then_some(wait)).after(after);
         }
         refused
     }

@@ -32,7 +32,8 @@ impl Budget {
 
     /// `bytes`, after a bounded wait if need be.
     pub(super) async fn charge(&self, bytes: u64, demand: &Demand) -> Result<Permit, Refused> {
-        let demand = Demand { weight: bytes, ..demand.clone() };
+        let mut demand = demand.clone();
+        demand.weight = bytes;
         match self.bytes.enqueue(demand).map_err(out_of_memory)? {
             Admission::Admitted(permit) => Ok(permit),
             Admission::Waiting(ticket) => {
@@ -52,13 +53,9 @@ impl Budget {
     fn refuse(&self, ticket: Ticket) -> Refused {
         let wait = ticket.estimate();
         ticket.decline();
-        Refused {
-            reason: Reason::Memory,
-            worth_retrying: true,
-            retry_after: (wait.samples > 0).then_some(wait.expected),
-            wait: Some(wait),
-            limiter: Arc::from(self.bytes.name()),
-        }
+        Refused::new(Reason::Memory, Arc::from(self.bytes.name()))
+            .after((wait.samples > 0).then_some(wait.expected))
+            .for_wait(Some(wait))
     }
 
     pub(super) fn waiting(&self) -> u64 {
@@ -67,11 +64,11 @@ impl Budget {
 }
 
 /// Every place is taken: what there is too little of is memory.
-fn out_of_memory(mut refused: Refused) -> Refused {
-    if refused.reason == Reason::QueueFull {
-        refused.reason = Reason::Memory;
+fn out_of_memory(refused: Refused) -> Refused {
+    match refused.reason() {
+        Reason::QueueFull => refused.because(Reason::Memory),
+        _ => refused,
     }
-    refused
 }
 
 /// Bytes waited for, until dropped.

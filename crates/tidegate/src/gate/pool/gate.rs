@@ -255,8 +255,7 @@ impl<C, E> PoolGate<C, E> {
     }
 
     fn refusal(&self, reason: Reason) -> Refused {
-        let limiter = self.inner.limiter.name().into();
-        Refused { reason, worth_retrying: reason != Reason::Draining, retry_after: None, wait: None, limiter }
+        Refused::new(reason, self.inner.limiter.name().into())
     }
 }
 

@@ -224,8 +224,7 @@ mod tests {
         for reason in Reason::ALL {
             for after in [None, Some(Duration::from_millis(1500)), Some(Duration::from_secs(40))] {
                 let worth_retrying = after.is_none_or(|after| after < Duration::from_secs(30));
-                let refused =
-                    Refused { reason, worth_retrying, retry_after: after, wait: None, limiter: "db".into() };
+                let refused = Refused::new(reason, "db".into()).after(after).worth_it(worth_retrying);
                 let problem = Problem::of(&refused);
                 let answer: Result<Response<bytes::Bytes>, ()> =
                     RespondWith::service_unavailable().problem_json().refuse(refused.clone());

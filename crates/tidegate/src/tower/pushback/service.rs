@@ -93,13 +93,11 @@ where
             None => (Some(Drive::new(self.inner.clone(), request)), None),
             Some(told) => (
                 None,
-                Some(Refused {
-                    reason: told.reason,
-                    worth_retrying: told.worth_retrying,
-                    retry_after: Some(told.left),
-                    wait: None,
-                    limiter: with.name.clone(),
-                }),
+                Some(
+                    Refused::new(told.reason, with.name.clone())
+                        .after(Some(told.left))
+                        .worth_it(told.worth_retrying),
+                ),
             ),
         };
         HeldFuture { work, refused, key: Some(key), with: self.with.clone() }

@@ -125,13 +125,10 @@ where
                 }
                 result
             }
-            StageProj::Refused => this.with.refusal.refuse(Refused {
-                reason: Reason::QueueFull,
-                worth_retrying: false,
-                retry_after: None,
-                wait: None,
-                limiter: Arc::clone(&this.with.name),
-            }),
+            StageProj::Refused => {
+                let refused = Refused::new(Reason::QueueFull, Arc::clone(&this.with.name));
+                this.with.refusal.refuse(refused.worth_it(false))
+            }
             StageProj::Done => return Poll::Pending,
         };
         this.stage.set(Stage::Done);

@@ -199,13 +199,7 @@ where
                 StageProj::Late { reason } => {
                     let reason = *reason;
                     let limiter = Arc::clone(&call.with.name);
-                    break Err(Box::new(Refused {
-                        reason,
-                        worth_retrying: false,
-                        retry_after: None,
-                        wait: None,
-                        limiter,
-                    }) as BoxError);
+                    break Err(Box::new(Refused::new(reason, limiter).worth_it(false)) as BoxError);
                 }
                 StageProj::Done => return Poll::Pending,
             }

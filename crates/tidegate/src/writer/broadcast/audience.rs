@@ -33,13 +33,7 @@ impl<T> Audience<T> {
     /// be](super::Builder::max_subscribers); [`Draining`](Reason::Draining) when the broadcast has ended.
     pub fn subscribe(&self, mut terms: Terms) -> Result<Subscriber<T>, Refused> {
         terms.max_bytes = terms.max_bytes.max(self.common.max_item);
-        let refuse = |reason| Refused {
-            reason,
-            worth_retrying: reason == Reason::Connections,
-            retry_after: None,
-            wait: None,
-            limiter: Arc::clone(&self.common.name),
-        };
+        let refuse = |reason| Refused::new(reason, Arc::clone(&self.common.name));
         let mut state = lock(&self.common.state);
         if state.ring.has_ended() {
             return Err(refuse(Reason::Draining));

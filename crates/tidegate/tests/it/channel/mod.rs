@@ -3,6 +3,7 @@
 mod budget;
 mod close;
 mod line;
+mod lists;
 mod model;
 mod pace;
 mod policy;
