@@ -20,7 +20,7 @@ use super::listener::Accepted;
 use super::{Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Bytes that are read at once to find out the protocol: a whole request, mostly.
 const OPENING_BYTES: usize = 4096;

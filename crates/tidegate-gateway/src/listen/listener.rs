@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::memory::{AGAIN, Account, Arrival, Memory};
 
-use super::{ListenSettings, Serve, Shutdown, connection, parked};
+use super::{ListenSettings, Serve, Shutdown, connection, displaced, parked};
 
 /// Connections that the system completes before we accept them: part of the queue, so as long as our own.
 const BACKLOG: i32 = 1024;
@@ -84,7 +84,7 @@ impl Listener {
     /// **When full** (every connection permit is held) it accepts no more until one comes back; what the system has
     /// completed meanwhile waits in the backlog. A connection for which there is no memory, or none for its client, which
     /// has its share, is accepted and parked: it waits, unread, until there is some. When there is no place to park
-    /// another one, the newest of the client with most of them is closed.
+    /// another one, the newest of the client with most of them is told so (but for TLS), and closed.
     pub async fn run<S: Serve>(self, service: Arc<S>, shutdown: Shutdown) {
         let memory = self.settings.memory.as_ref();
         {
@@ -109,7 +109,7 @@ impl Listener {
         self.connections.drain().await;
     }
 
-    /// Serves it, parks it, or closes it.
+    /// Serves it, parks it, or sends it away.
     fn enter<S: Serve>(&self, mut accepted: Accepted, service: &Arc<S>, shutdown: &Shutdown) {
         let (local, service, settings, shutdown) =
             (self.local, Arc::clone(service), Arc::clone(&self.settings), shutdown.clone());
@@ -122,7 +122,7 @@ impl Listener {
                     tokio::spawn(parked::wait(place, accepted, local, service, settings, shutdown));
                     return;
                 }
-                Arrival::Full => return,
+                Arrival::Full => return displaced::send_away(accepted, local, &*service, &settings),
             }
         }
         tokio::spawn(connection::serve(accepted, local, service, settings, shutdown));

@@ -7,7 +7,7 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `listener` | [`Listener`]: accepts, as far as connection permits go |
-//! | `parked` | a connection that is accepted and waits, unread, for memory |
+//! | `parked`, `displaced` | a connection that is accepted and waits, unread, for memory; what it hears if it has to go |
 //! | `peers` | `TrustedPeers`: whose forwarding fields are believed, and who stands for many clients |
 //! | `settings` | [`ListenSettings`]: every bound, with its reason |
 //! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
@@ -24,6 +24,7 @@ mod alarm;
 mod answering;
 mod connection;
 mod credit;
+mod displaced;
 mod fault;
 mod frames;
 mod http1;

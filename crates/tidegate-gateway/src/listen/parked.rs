@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 use crate::memory::Parked;
 
 use super::listener::Accepted;
-use super::{ListenSettings, Serve, Shutdown, connection};
+use super::{ListenSettings, Serve, Shutdown, connection, displaced};
 
-/// Waits in this place; then serves it, if it has not left, nor lost its place, nor is it too late.
+/// Waits in this place; then serves it, if it has not left, nor is it too late. If it has lost its place, it is told.
 pub(super) async fn wait<S: Serve>(
     mut place: Parked,
     mut accepted: Accepted,
@@ -25,7 +25,13 @@ pub(super) async fn wait<S: Serve>(
         () = gone(&accepted.tcp) => return,
         let_in = place.let_in() => let_in,
     };
-    let Some(account) = let_in else { return };
+    let Some(account) = let_in else {
+        // A drain empties the parking; nobody was displaced then.
+        if !shutdown.draining() {
+            displaced::send_away(accepted, local, &*service, &settings);
+        }
+        return;
+    };
     accepted.account = Some(account);
     // In a task of its own, since this one is as small as what is charged for it.
     tokio::spawn(connection::serve(accepted, local, service, settings, shutdown));

@@ -158,15 +158,11 @@ impl Screen {
             self.state = State::after_head(body);
             return Ok(Some(length));
         }
-        // Line ends before a request are allowed (RFC 9112 §2.2).
-        let blank = bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         // What cannot become a method is not waited for.
-        if bytes
-            .get(blank)
-            .is_some_and(|first| !first.is_ascii_alphanumeric() && !b"!#$%&'*+-.^_`|~".contains(first))
-        {
+        if !may_be_http1(bytes) {
             return Err(Fault::Malformed("the request line is not HTTP/1"));
         }
+        let blank = blank(bytes);
         let mut from = searched.max(blank);
         while let Some(found) = bytes.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n'))
         {
@@ -266,6 +262,17 @@ impl State {
     const fn chunk_size() -> Self {
         Self::ChunkSize { size: 0, digits: 0, line: 0, extension: false, cr: false }
     }
+}
+
+/// Line ends before a request are allowed (RFC 9112 §2.2).
+fn blank(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
+}
+
+/// Can what begins like this become a request? So can nothing.
+pub(super) fn may_be_http1(begin: &[u8]) -> bool {
+    (begin.get(blank(begin)))
+        .is_none_or(|first| first.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(first))
 }
 
 /// Does this `Upgrade` field ask for something that could become a tunnel? HTTP/2 in clear is never begun this way.

@@ -54,6 +54,7 @@ pub trait Serve: Send + Sync + 'static {
         client: Arc<Client>,
     ) -> impl Future<Output = Response<Self::Body>> + Send + Unpin + 'static;
 
-    /// The answer to what is not a request. The connection closes after it.
+    /// The answer to what is not a request, or to a connection for which there is no memory: the latter gets as much of its
+    /// body as is ready in one piece. The connection closes after it.
     fn refuse(&self, fault: Fault, client: &Client) -> Response<Self::Body>;
 }

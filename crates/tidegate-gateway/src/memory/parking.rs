@@ -28,7 +28,7 @@ pub(crate) enum Arrival {
     In(Arc<Account>),
     /// It waits.
     Parked(Parked),
-    /// There is no place: it is closed.
+    /// There is no place: it is told so, and closed.
     Full,
 }
 

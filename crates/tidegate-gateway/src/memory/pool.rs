@@ -114,13 +114,13 @@ pub struct MemoryFacts {
     pub fixed_bytes: u64,
     /// Connections that hold some.
     pub holders: u64,
-    /// Requests and heads refused because they did not fit.
+    /// Requests, heads and connections refused because they did not fit.
     pub refused: u64,
     /// Client addresses that are connected or parked; trusted proxies count as one each.
     pub parties: u64,
     /// Connections that are accepted and wait, unread, for memory.
     pub parked: u64,
-    /// Connections that were closed because there was no place to park them.
+    /// Connections that were closed because there was no place to park them. Those that were told are among the refused.
     pub displaced: u64,
 }
 

@@ -76,7 +76,7 @@ impl Collector for Snapshot {
             ),
             ("origin_dials", "Connections to the origin that were tried", facts.dials),
             ("origin_dials_failed", "Those that did not come to stand", facts.dials_failed),
-            ("memory_refused", "Requests for which there was no memory", memory.refused),
+            ("memory_refused", "Requests and connections for which there was no memory", memory.refused),
             (
                 "memory_displaced",
                 "Connections closed because there was no place to park them",

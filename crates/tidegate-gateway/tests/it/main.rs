@@ -6,6 +6,7 @@ mod admin;
 mod attack;
 mod conform;
 mod crumbs;
+mod displaced;
 mod flood;
 mod gone;
 mod http2;

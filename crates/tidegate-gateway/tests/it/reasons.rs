@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::stand::{Stand, eventually, get};
 use crate::wire::Wire;
 
-fn refused(stand: &Stand, reason: &str) -> f64 {
+pub(crate) fn refused(stand: &Stand, reason: &str) -> f64 {
     stand.metric(&format!("tidegate_refused_total{{reason=\"{reason}\"}}"))
 }
 

@@ -14,24 +14,25 @@ use crate::stand::{Stand, bounded, eventually, get, post};
 use crate::wire::Wire;
 use crate::wire2::Wire2;
 
-struct Secure {
-    stand: Stand,
+pub(crate) struct Secure {
+    pub(crate) stand: Stand,
     certificate: CertificateDer<'static>,
     files: [PathBuf; 2],
 }
 
 impl Secure {
     async fn new(name: &str) -> Self {
+        Self::with(name, "limit = 2\nhead-timeout = '1s'").await
+    }
+
+    pub(crate) async fn with(name: &str, words: &str) -> Self {
         let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
         let file = |kind| std::env::temp_dir().join(format!("tidegate-{name}-{}.{kind}", std::process::id()));
         let files = [file("crt"), file("key")];
         std::fs::write(&files[0], made.cert.pem()).unwrap();
         std::fs::write(&files[1], made.signing_key.serialize_pem()).unwrap();
-        let words = format!(
-            "limit = 2\nhead-timeout = '1s'\ntls-cert = '{}'\ntls-key = '{}'",
-            files[0].display(),
-            files[1].display()
-        );
+        let words =
+            format!("{words}\ntls-cert = '{}'\ntls-key = '{}'", files[0].display(), files[1].display());
         Self { stand: Stand::new(&words).await, certificate: made.cert.der().clone(), files }
     }
 
