@@ -107,9 +107,9 @@ impl Flowing {
             self.round.store(round, Relaxed);
             self.flow.readers.fetch_add(1, Relaxed);
         }
-        let before = self.flow.consumed.fetch_add(bytes, Relaxed);
-        let look_at = self.flow.look_at.load(Relaxed);
-        if before < look_at && before + bytes >= look_at {
+        let consumed = self.flow.consumed.fetch_add(bytes, Relaxed) + bytes;
+        // Not only who crosses the mark: it may just be lowered below what there is already.
+        if consumed >= self.flow.look_at.load(Relaxed) {
             self.flow.news.notify_one();
         }
     }

@@ -36,8 +36,9 @@ impl Inbox {
         self.packed.is_empty() && self.tail.is_empty() && self.stream.is_end_stream()
     }
 
-    /// Bytes that are packed.
-    pub(super) fn held(&self) -> usize {
+    /// Nobody takes any more: nothing is packed from here on. Bytes that are packed.
+    pub(super) fn close(&mut self) -> usize {
+        self.end = Some(None);
         self.packed.iter().map(Bytes::len).sum::<usize>() + self.tail.len()
     }
 

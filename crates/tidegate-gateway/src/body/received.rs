@@ -83,10 +83,50 @@ impl Drop for Received {
         if let Some(flowing) = &self.flowing {
             flowing.consumed(self.credit.used_capacity());
         }
-        // h2 gives back what it has and nobody has read; of what was packed it believes that somebody reads it.
-        let held = self.inbox().held();
+        // h2 gives back what it has and nobody has read, but not before the answer is over too. Of what was handed out it
+        // believes that somebody still has it: the last frame before the end, after which nobody asks for another, and
+        // what was packed.
+        let held = self.lent + self.inbox().close();
         if held > 0 {
             let _ = self.credit.release_capacity(held);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_frame_is_given_back_although_nobody_asks_for_another_and_the_answer_is_not_over() {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let client = tokio::spawn(async move {
+            let (sender, connection) = h2::client::handshake(near).await.unwrap();
+            let driver = tokio::spawn(connection);
+            let request = http::Request::post("http://a.example/").body(()).unwrap();
+            let (answer, mut stream) = sender.ready().await.unwrap().send_request(request, false).unwrap();
+            stream.send_data(Bytes::from_static(&[0; 2048]), true).unwrap();
+            let _ = answer.await;
+            drop(driver);
+        });
+        let mut connection = h2::server::handshake(far).await.unwrap();
+        let (request, respond) = connection.accept().await.unwrap().unwrap();
+        let driver = tokio::spawn(async move { poll_fn(|cx| connection.poll_closed(cx)).await });
+        let mut stream = request.into_body();
+        let mut credit = stream.flow_control().clone();
+        let flow = Arc::<Flow>::default();
+        let mut body = Received::counted(stream, &flow);
+        let frame = poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap();
+        assert_eq!(frame.data_ref().map(Bytes::len), Some(2048));
+        assert!(body.is_end_stream(), "so nobody asks for another");
+        assert_eq!(credit.used_capacity(), 2048);
+        drop(body);
+        assert_eq!((credit.used_capacity(), flow.bodies()), (0, 0));
+        assert!(credit.release_capacity(1).is_err(), "all of it is back");
+        drop(respond);
+        driver.abort();
+        client.abort();
     }
 }

@@ -68,7 +68,6 @@ impl Account {
     ) -> Arc<Self> {
         let bytes = floor.bytes();
         let newcomer = if source == Source::Kept { bytes } else { 0 };
-        together.add(bytes, newcomer);
         memory.enter(|key| {
             Arc::new(Self {
                 memory: memory.clone(),

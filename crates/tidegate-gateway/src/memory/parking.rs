@@ -121,6 +121,8 @@ impl Memory {
             // Somebody else was quicker.
             let Some(lease) = lease else { break };
             let Some((waits, held)) = shares.let_in(&party) else { break };
+            // Under the lock: whoever asks for its share next must see it.
+            held.add(lease.bytes(), if source == Source::Kept { lease.bytes() } else { 0 });
             self.count(&shares);
             drop(shares);
             let account = Account::open(self, lease, source, waits.peer, (party, held));

@@ -142,6 +142,21 @@ async fn a_ticket_that_leans_may_be_polled_again_and_dropped_in_any_state() {
     assert_eq!((limiter.stats().available, limiter.stats().waiting), (1, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_too_little_for_the_first_in_line_is_for_who_comes_and_needs_no_more() {
+    let limiter =
+        Limiter::builder().limit(2).queue(QueueConfig::bounded(64).max_wait(5000 * MS)).build().unwrap();
+    let _kept = limiter.try_acquire(1).unwrap();
+    let (held, next) = made_brisk(&limiter).await;
+    let mut large = Box::pin(limiter.acquire(2));
+    assert!(large.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let _leans = polled(&limiter);
+    drop((held, next, _leans));
+    assert_eq!((limiter.stats().available, limiter.stats().waiting), (1, 1));
+    let small = Box::pin(limiter.acquire(1)).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(small.is_ready(), "a unit is free, and it may pass");
+}
+
 /// Measures in real time, for the runtimes of two threads.
 fn made_brisk_in_real_time(limiter: &Limiter) -> (Permit, Ticket) {
     let mut held = limiter.try_acquire(1).unwrap();

@@ -47,6 +47,10 @@ impl Shared {
         if !roomy || !desk.line_stands() || !self.is_short(desk, demand) {
             return None;
         }
+        // What is free although somebody waits was too little for the first in line, and may be enough for this one.
+        if self.gate.read().free() > 0 {
+            return None;
+        }
         let alarm = desk.alarms.set_on(runtime)?;
         if !desk.goes_by_last_reading() {
             return None;
