@@ -117,7 +117,7 @@ impl Desk {
     /// What of memory a request takes beyond what every one does, if it must be paid for. One that comes before the last
     /// answer is written goes on with what that one had.
     fn owes(&self, client: &Client, request: &Request<Incoming>) -> Option<u64> {
-        if client.account.is_none() || self.charge().is_some() {
+        if client.account.is_none() || self.is_charged() {
             return None;
         }
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
@@ -129,7 +129,7 @@ impl Desk {
         let Some(account) = &client.account else { return true };
         let charge = account.request_now(cost);
         let paid = charge.is_some();
-        *self.charge() = charge;
+        self.charge(charge);
         paid
     }
 
@@ -141,7 +141,7 @@ impl Desk {
         if !paid {
             account.memory().refused();
         }
-        *self.charge() = charge;
+        self.charge(charge);
         paid
     }
 }
