@@ -18,7 +18,7 @@ use crate::socket::Watch;
 use super::answering::{Busyness, Requests};
 use super::connection::Stream;
 use super::screened::{Desk, Screened};
-use super::{Client, ListenSettings, Serve, Shutdown};
+use super::{Caller, ListenSettings, Serve, Shutdown};
 
 /// After the last answer, unread bytes of the client are read and forgotten for so long, and so many, that a
 /// reset does not overtake the answer.
@@ -31,19 +31,17 @@ const HYPERS_FIELDS: usize = 100;
 pub(super) async fn serve<S: Serve>(
     stream: Stream,
     watch: Watch,
-    client: Arc<Client>,
-    service: Arc<S>,
+    caller: Arc<Caller<S>>,
     settings: &ListenSettings,
     shutdown: &Shutdown,
 ) {
     let desk = Arc::new(Desk::default());
-    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), client.account.clone(), settings));
-    if client.account.is_some() {
+    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), caller.client.account.clone(), settings));
+    if caller.client.account.is_some() {
         watch.read_at_once(SMALL_READS);
     }
     let requests = Requests {
-        service,
-        client,
+        caller,
         busy: Busyness { desk: Arc::clone(&desk), watch: watch.clone() },
         pace: settings.pace,
         memory_wait: settings.memory_wait,
