@@ -7,6 +7,8 @@ const WINDOW_UNITS: u64 = 30;
 const WINDOW_LEAST_NANOS: u64 = 20_000_000;
 /// … after this time, so that a slow service is measured too.
 const WINDOW_NANOS: u64 = 200_000_000;
+/// A window shows a pace after this time, for those who need no more than its order of magnitude.
+const GLIMPSE_NANOS: u64 = 1_000_000;
 /// Share of a new window in the average; three windows carry two thirds of it.
 const SMOOTHING: f64 = 0.3;
 /// The 90 % point of the standard normal distribution.
@@ -103,6 +105,16 @@ impl DrainRate {
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         self.rate
+    }
+
+    /// Units per second in the window that is open at `now`, once it has gone on for [`WINDOW_UNITS`] dispatches and
+    /// a millisecond: too little to predict waits by, enough to see that they are short.
+    #[must_use]
+    pub fn so_far(&self, now: u64) -> Option<f64> {
+        let window = self.window?;
+        let elapsed = window.open_for(now);
+        let enough = window.dispatches >= WINDOW_UNITS && elapsed >= GLIMPSE_NANOS;
+        enough.then(|| window.units as f64 * SECOND / elapsed as f64)
     }
 
     /// Units of one dispatch, on the average, or `None` before the first window closed.

@@ -110,7 +110,7 @@ impl Desk {
             self.outlook.dispatched(now, units);
         }
         if shared.plain {
-            self.short_units = self.outlook.admitted_within(SHORT);
+            self.short_units = self.outlook.admitted_within(now, SHORT);
         }
         now
     }
