@@ -152,6 +152,25 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     #[test]
+    fn a_pace_is_seen_before_it_is_measured() {
+        let mut drain = DrainRate::default();
+        assert_eq!(drain.so_far(MS), None);
+        drain.bound(0);
+        drain.taken(0, 1000, 1000);
+        assert_eq!(drain.so_far(MS / 2), None, "a moment is no pace");
+        let mut drain = DrainRate::default();
+        drain.bound(0);
+        for dispatch in 1..30 {
+            drain.taken(dispatch * MS / 10, 2, 1);
+        }
+        assert_eq!(drain.so_far(3 * MS), None, "too few");
+        drain.taken(3 * MS, 2, 1);
+        assert_eq!((drain.rate(), drain.so_far(3 * MS)), (None, Some(20_000.0)));
+        drain.unbound();
+        assert_eq!(drain.so_far(4 * MS), None);
+    }
+
+    #[test]
     fn steady_dispatches_give_their_rate() {
         let mut drain = DrainRate::default();
         drain.bound(0);

@@ -32,12 +32,15 @@ impl Grants {
     #[inline(always)]
     pub(super) fn seat(&mut self, seats: &Seats) -> Option<u32> {
         // Whoever got the oldest answer has taken it, as a rule.
-        let oldest = self.answered.front().and_then(|&number| seats.get(number));
-        let number = if oldest.is_some_and(Seat::has_left) {
-            self.answered.pop_front()?
-        } else {
-            self.free.pop().or_else(|| self.next(seats))?
-        };
+        if let Some(&number) = self.answered.front() {
+            let seat = seats.get(number)?;
+            if seat.has_left() {
+                self.answered.pop_front();
+                seat.open();
+                return Some(number);
+            }
+        }
+        let number = self.free.pop().or_else(|| self.next(seats))?;
         seats.get(number)?.open();
         Some(number)
     }
