@@ -59,7 +59,7 @@ pub(super) async fn serve<S: Serve>(
     let mut on_drain = pin!(shutdown.on_drain());
     let mut on_abort = pin!(shutdown.on_abort());
     let ear = shutdown.ear();
-    let (mut left, mut draining, mut waits, mut watches) = (false, false, false, false);
+    let (mut left, mut draining, mut waits) = (false, false, false);
     let ended = poll_fn(|cx| {
         // This task's waker stays the same: a wait that was polled once needs no other poll before there is news.
         let first = !std::mem::replace(&mut waits, true);
@@ -68,15 +68,10 @@ pub(super) async fn serve<S: Serve>(
             draining = true;
             connection.as_mut().graceful_shutdown();
         }
-        watch.forget_reader();
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(result));
         }
-        // Whoever awaits bytes hears of the end as well. Another who waits would be looked at whenever some come, so there
-        // is none before hyper once does not read.
-        let hears = watches || watch.has_reader();
-        watches |= !hears;
-        left = left || if hears { watch.is_gone() } else { gone.as_mut().poll(cx).is_ready() };
+        left = left || if first { gone.as_mut().poll(cx).is_ready() } else { watch.is_gone() };
         // What a client asked before it closed its side is answered if that can be done at once.
         if (left && desk.busy.load(Ordering::Relaxed)) || (news && on_abort.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(None);
