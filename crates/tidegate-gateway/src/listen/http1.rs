@@ -35,7 +35,7 @@ pub(super) async fn serve<S: Serve>(
     settings: &ListenSettings,
     shutdown: &Shutdown,
 ) {
-    let desk = Arc::new(Desk::default());
+    let (desk, tls) = (Arc::new(Desk::default()), caller.client.tls);
     let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), caller.client.account.clone(), settings));
     if caller.client.account.is_some() {
         watch.read_at_once(SMALL_READS);
@@ -47,7 +47,9 @@ pub(super) async fn serve<S: Serve>(
         memory_wait: settings.memory_wait,
     };
     let mut builder = Builder::new();
-    builder.half_close(false).max_buf_size(settings.head_bytes.max(64 * 1024) + 1024);
+    // With it hyper reads nothing while it answers. It would find out only that the client has gone, which the watch below
+    // does, and take another buffer for that while the head keeps the last one. The end of TLS the watch does not see.
+    builder.half_close(!tls).max_buf_size(settings.head_bytes.max(64 * 1024) + 1024);
     // The screen is stricter; these only must not be narrower than it.
     if settings.head_fields > HYPERS_FIELDS {
         builder.max_headers(settings.head_fields);
@@ -67,6 +69,10 @@ pub(super) async fn serve<S: Serve>(
         if news && !draining && on_drain.as_mut().poll(cx).is_ready() {
             draining = true;
             connection.as_mut().graceful_shutdown();
+        }
+        // Before anything else is done for who has gone.
+        if !first && desk.busy.load(Ordering::Relaxed) && watch.is_gone() {
+            return Poll::Ready(None);
         }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(result));
