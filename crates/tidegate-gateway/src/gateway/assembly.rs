@@ -15,7 +15,7 @@ use tidegate::{ConfigError, Limiter, LimiterStats, Permit, QueueConfig, Reason};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::body::ClientBody;
-use crate::listen::{Client, Fault, Serve, Shutdown};
+use crate::listen::{Caller, Client, Fault, Serve, Shutdown};
 use crate::memory::{Memory, MemoryFacts};
 use crate::observe::{AccessLog, MemoryStatus, Metrics, Snapshot, Status, Why};
 use crate::origin::{Origin, OriginFacts};
@@ -253,11 +253,10 @@ impl Serve for Gateway {
     type Body = Answer;
 
     fn serve(
-        self: Arc<Self>,
+        caller: Arc<Caller<Self>>,
         request: Request<ClientBody>,
-        client: Arc<Client>,
     ) -> impl Future<Output = Response<Answer>> + Send + Unpin + 'static {
-        way::go(self, request, client)
+        way::go(caller, request)
     }
 
     fn refuse(&self, fault: Fault, client: &Client) -> Response<Answer> {
