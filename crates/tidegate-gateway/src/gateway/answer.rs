@@ -16,7 +16,7 @@ use crate::body::{Ahead, BoxError};
 use crate::origin::ReplyBody;
 
 use super::record::Record;
-use super::unread::Watched;
+use super::unread::{Watched, place_if_free};
 
 /// A gRPC answer that goes on for longer than this is a stream, and leaves the limiter: a call is done within it,
 /// or is long enough that its rate says nothing about the origin's load.
@@ -112,7 +112,7 @@ impl Relay {
             return;
         }
         // With no place among the streams it keeps its permit, so that it stays counted.
-        if let Ok(stream) = streams.try_acquire(1) {
+        if let Some(stream) = place_if_free(streams) {
             self.stream = Some(stream);
             if let Some(permit) = self.take_permit() {
                 permit.ignore();
