@@ -1,5 +1,6 @@
 //! The one program, `tidegate`: arguments, wiring, exit codes.
 
+mod allocator;
 mod attack;
 mod demo;
 mod descriptors;
@@ -11,10 +12,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-
-/// It keeps its pages from one moment of overload to the next smaller than the system's allocator does.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Keeps an HTTP service serving under overload: finds how much it can carry, lets that much in, and tells everybody
 /// else when to come back.

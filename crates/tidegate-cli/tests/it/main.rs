@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+mod attacked;
 mod documents;
 mod gateway;
-mod memory;
 mod program;
 
 use std::io::{BufRead, BufReader};

@@ -96,3 +96,15 @@ pub(crate) fn curl(arguments: &[&str]) -> String {
     assert!(output.status.success(), "curl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Else it would keep what is free for ten seconds, on top of what is charged.
+#[test]
+fn the_allocator_is_told_to_give_back_what_is_free() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .arg("--version")
+        .env("_RJEM_MALLOC_CONF", "confirm_conf:true")
+        .output()
+        .unwrap();
+    let said = crate::text(&output.stderr);
+    assert!(said.contains("\"dirty_decay_ms:1000,narenas:2\""), "{said}");
+}

@@ -1,6 +1,6 @@
 //! [`Flow`]: what the bodies of one HTTP/2 connection have consumed, for whoever gives credit.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use h2::FlowControl;
@@ -42,8 +42,14 @@ impl Flow {
     /// of it again.
     pub(crate) fn take(&self, more: impl FnOnce(u64, usize) -> u64) {
         self.round.fetch_add(1, Relaxed);
-        let (bytes, readers) = (self.consumed.swap(0, Relaxed), self.readers.swap(0, Relaxed));
-        self.look_at.store(more(bytes, readers).max(1), Relaxed);
+        let (bytes, readers) = (self.consumed.swap(0, SeqCst), self.readers.swap(0, Relaxed));
+        let mark = more(bytes, readers).max(1);
+        self.look_at.store(mark, SeqCst);
+        // Meanwhile others may have consumed as much, by the mark that was. They count before they look at the mark, and this
+        // looks at what they counted after it has set it: one of both sees it.
+        if self.consumed.load(SeqCst) >= mark {
+            self.news.notify_one();
+        }
     }
 
     /// Waits until enough was consumed. Cancel safe.
@@ -107,9 +113,9 @@ impl Flowing {
             self.round.store(round, Relaxed);
             self.flow.readers.fetch_add(1, Relaxed);
         }
-        let consumed = self.flow.consumed.fetch_add(bytes, Relaxed) + bytes;
+        let consumed = self.flow.consumed.fetch_add(bytes, SeqCst) + bytes;
         // Not only who crosses the mark: it may just be lowered below what there is already.
-        if consumed >= self.flow.look_at.load(Relaxed) {
+        if consumed >= self.flow.look_at.load(SeqCst) {
             self.flow.news.notify_one();
         }
     }
@@ -133,5 +139,52 @@ impl Drop for Flowing {
         let stream = self.flow.streams().try_remove(self.key);
         drop(stream);
         self.flow.bodies.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn hears(flow: &Flow) -> bool {
+        pin!(flow.enough()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn body(flow: &Arc<Flow>) -> Flowing {
+        flow.bodies.fetch_add(1, Relaxed);
+        Flowing { flow: Arc::clone(flow), hungry: false, key: usize::MAX, round: AtomicU64::new(0) }
+    }
+
+    #[test]
+    fn whoever_crosses_the_mark_tells() {
+        let flow = Arc::<Flow>::default();
+        let body = body(&flow);
+        flow.take(|_, _| 100);
+        body.consumed(99);
+        assert!(!hears(&flow));
+        body.consumed(1);
+        assert!(hears(&flow) && !hears(&flow));
+        flow.take(|bytes, readers| {
+            assert_eq!((bytes, readers), (100, 1));
+            100
+        });
+        assert!(!hears(&flow), "it was taken");
+    }
+
+    /// Between what is taken and the new mark somebody consumes as much as that, by the old one: nobody may consume any more.
+    #[test]
+    fn what_is_consumed_while_the_mark_is_lowered_is_told() {
+        let flow = Arc::<Flow>::default();
+        let body = body(&flow);
+        flow.take(|_, _| 1000);
+        flow.take(|_, _| {
+            body.consumed(500);
+            400
+        });
+        assert!(hears(&flow));
+        assert_eq!(flow.total(), 500);
     }
 }

@@ -120,9 +120,7 @@ impl Memory {
             };
             // Somebody else was quicker.
             let Some(lease) = lease else { break };
-            let Some((waits, held)) = shares.let_in(&party) else { break };
-            // Under the lock: whoever asks for its share next must see it.
-            held.add(lease.bytes(), if source == Source::Kept { lease.bytes() } else { 0 });
+            let Some((waits, held)) = shares.let_in(&party, lease.bytes(), source) else { break };
             self.count(&shares);
             drop(shares);
             let account = Account::open(self, lease, source, waits.peer, (party, held));

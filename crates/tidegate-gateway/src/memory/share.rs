@@ -133,13 +133,15 @@ impl<T> Shares<T> {
         candidates.min_by_key(|(rank, _)| *rank).map(|(_, next)| next)
     }
 
-    /// The first that waits of this party is let in, and is one of its connections until [`leave`](Self::leave).
-    pub(super) fn let_in(&mut self, party: &Party) -> Option<(T, Arc<Held>)> {
+    /// The first that waits of this party is let in with a floor of so many bytes, and is one of its connections until
+    /// [`leave`](Self::leave). The floor counts at once: whoever is [next](Self::next) is found with it.
+    pub(super) fn let_in(&mut self, party: &Party, floor: u64, source: Source) -> Option<(T, Arc<Held>)> {
         let present = self.parties.get_mut(party)?;
         let held = Arc::clone(&present.held);
         let line = self.lines.get_mut(party)?;
         let (_, item) = line.pop_front()?;
         present.connections += 1;
+        held.add(floor, if source == Source::Kept { floor } else { 0 });
         self.parked -= 1;
         self.tidy(party);
         Some((item, held))

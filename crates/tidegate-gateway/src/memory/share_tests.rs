@@ -179,10 +179,9 @@ proptest! {
                     let next = shares.next(&model.now());
                     prop_assert_eq!(next, model.next());
                     if let Some((party, source)) = next {
-                        let (turn, of) = shares.let_in(&party).unwrap();
+                        let (turn, of) = shares.let_in(&party, FLOOR, source).unwrap();
                         prop_assert_eq!(Some(turn), model.line(party).first().copied());
                         let kept = if source == Source::Kept { FLOOR } else { 0 };
-                        of.add(FLOOR, kept);
                         held.insert(party, of);
                         let one = model.all.iter_mut().find(|c| c.state == State::Parked(turn)).unwrap();
                         one.state = State::In { bytes: FLOOR, kept };
@@ -262,9 +261,8 @@ impl Crowd {
 
     fn let_in(&mut self, whole: u64, kept: u64) {
         while let Some((party, source)) = self.shares.next(&self.now(whole, kept)) {
-            let ((), held) = self.shares.let_in(&party).unwrap();
+            let ((), held) = self.shares.let_in(&party, FLOOR, source).unwrap();
             let of_kept = if source == Source::Kept { FLOOR } else { 0 };
-            held.add(FLOOR, of_kept);
             self.held.insert(party, held);
             self.inside.push((party, of_kept));
         }
@@ -334,4 +332,22 @@ fn one_that_is_over_its_share_gets_no_more_although_there_is_room() {
     crowd.shares.leave(&client(1));
     crowd.let_in(whole, kept);
     assert_eq!(crowd.counts(0..2), [15.0, 0.0]);
+}
+
+/// Two are let in one after the other before either of them does anything: the second is not given what the first was.
+#[test]
+fn a_floor_counts_from_the_moment_it_is_given() {
+    let mut shares = Shares::new(100);
+    let full = Now { floor: FLOOR, whole: 4 * FLOOR, half_free: false, fits: true, kept: 2 * FLOOR };
+    for number in [0, 0, 0, 1] {
+        shares.arrive(client(number), ());
+    }
+    assert_eq!(shares.next(&full), Some((client(0), Source::Common)), "it came first");
+    let ((), held) = shares.let_in(&client(0), FLOOR, Source::Common).unwrap();
+    assert_eq!((held.bytes(), held.kept()), (FLOOR, 0));
+    assert_eq!(shares.next(&full), Some((client(1), Source::Common)), "it holds less");
+    let short = Now { fits: false, ..full };
+    assert_eq!(shares.next(&short), Some((client(1), Source::Kept)));
+    let ((), held) = shares.let_in(&client(1), FLOOR, Source::Kept).unwrap();
+    assert_eq!((held.bytes(), held.kept()), (FLOOR, FLOOR));
 }

@@ -26,7 +26,8 @@ const PONG: Duration = Duration::from_secs(30);
 
 /// What a stream asks for: two that read what is sent, or do not, and two that answer.
 const UPLOADS: [&str; 2] = ["/.lab/sink", "/.lab/unread"];
-const ANSWERING: [&str; 2] = ["/.lab/bytes/3000", "/.lab/endless"];
+const ENDLESS: &str = "/.lab/endless";
+const ANSWERING: [&str; 2] = ["/.lab/bytes/3000", ENDLESS];
 
 /// One connection after another, until all the plan's streams were begun and cancelled.
 pub(super) async fn cancel(mut tcp: TcpStream, plan: &Plan, seen: &Seen) -> io::Result<()> {
@@ -111,8 +112,9 @@ impl Cancelling {
         }
         self.wire.frames(frames).await?;
         self.until_pong(stream).await?;
-        if cancel > 1 {
-            if cancel > 2 {
+        // An answer that has an end comes to it; one that has none must be cancelled, or it stays open.
+        if cancel > 1 || path == ENDLESS {
+            if cancel != 2 {
                 sleep(Duration::from_micros(chance.below(2_000))).await;
             }
             self.wire.frames([Frame::reset(stream, code::CANCEL)]).await?;

@@ -188,7 +188,8 @@ async fn a_closed_loop_sends_no_more_than_it_has_clients() {
 async fn clients_that_leave_during_the_delay_are_work_for_nobody() {
     let delay = Duration::from_millis(300);
     let address = origin(OriginSettings { workers: 1, delay, ..quick() }).await;
-    let leave = Some("100%@10ms".parse().unwrap());
+    // Late enough that a busy machine has brought the request to the origin, and well before the delay is over.
+    let leave = Some("100%@150ms".parse().unwrap());
     let report = run(LoadSettings { leave, crowd: constant("20"), ..load(address) }).await.unwrap();
     assert_eq!((report.offered, report.left), (19, 19));
     while stat(address, "served_gone").await < 19 {

@@ -16,6 +16,7 @@ use crate::wakes::Wakes;
 use super::full::Full;
 use super::line::Stand;
 use super::seat::{Leaving, Seat};
+use super::unclaimed::Unclaimed;
 
 /// What is kept of a budget beside its node.
 pub(super) struct Node {
@@ -66,13 +67,15 @@ pub(super) struct Desk {
     pub(super) waiting: usize,
     /// Is anything divided by shares?
     pub(super) shares: bool,
+    pub(super) unclaimed: Unclaimed,
     numbers: u64,
 }
 
 impl Desk {
     pub(super) fn new(name: Arc<str>, limit: u64, reserve: u64, waiters: usize) -> (Self, NodeId) {
         let (ledger, root) = Ledger::new(limit, reserve);
-        let mut desk = Self { ledger, nodes: Vec::new(), waiting: 0, shares: false, numbers: 0 };
+        let unclaimed = Unclaimed::default();
+        let mut desk = Self { ledger, nodes: Vec::new(), waiting: 0, shares: false, unclaimed, numbers: 0 };
         desk.settle(root, name, waiters);
         (desk, root)
     }
@@ -244,7 +247,8 @@ impl Desk {
         Ok(Entered::Waits(seat))
     }
 
-    /// Time has passed: one that asked in vain may be forgotten by now, and its share be had by others.
+    /// Time has passed: one that asked in vain may be forgotten by now, and its share be had by others; what somebody was
+    /// granted and did not fetch passes on.
     pub(super) fn look_again(&mut self, seat: &Seat, clock: &Clock, wakes: &mut Wakes) {
         self.serve_up(seat.id, clock.now(), wakes);
     }

@@ -124,3 +124,22 @@ fn loom_budget_a_lease_moves_beside_a_waiter() {
         whole(&process);
     });
 }
+
+#[test]
+fn loom_budget_a_grant_is_fetched_or_lapses_and_never_both() {
+    explore(|| {
+        let mut desk = super::desk::Desk::new("budget".into(), 2, 0, 8);
+        let seat = Arc::new(super::seat::Seat::new(1, desk.1, 2, Urgency::InProgress));
+        assert!(seat.grant(&mut crate::wakes::Wakes::default()));
+        let other = Arc::clone(&seat);
+        let taker = thread::spawn(move || match other.poll(Waker::noop()) {
+            Poll::Ready(super::seat::Told::Granted) => true,
+            Poll::Ready(super::seat::Told::Lapsed) => false,
+            told => panic!("{told:?}"),
+        });
+        let lapsed = seat.lapse();
+        assert_eq!(taker.join().unwrap(), !lapsed);
+        assert!(!seat.lapse() && !seat.is_unclaimed());
+        desk.0.close(desk.1, &crate::clock::Clock::start(), &mut crate::wakes::Wakes::default());
+    });
+}

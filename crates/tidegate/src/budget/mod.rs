@@ -36,7 +36,7 @@
 //! | `lease` | [`Lease`]: bytes held until dropped |
 //! | `full` | [`Full`]: not now, and why |
 //! | `wait` | [`Leasing`]: a bounded wait; `seat`: where its answer is left |
-//! | `tree` | the lock; `desk`: what it protects; `line`: who waits where; `serve`: who is next |
+//! | `tree` | the lock; `desk`: what it protects; `line`: who waits where; `serve`: who is next; `unclaimed`: what nobody came for |
 //! | `snapshot` | [`Snapshot`], [`Holder`] |
 //! | `leased` | [`LeasedBytes`]; `body`: `LeasedBody` (feature `http`) |
 //! | `memory` | [`Memory`]: how much there is |
@@ -57,6 +57,7 @@ mod seat;
 mod serve;
 mod snapshot;
 mod tree;
+mod unclaimed;
 mod wait;
 
 #[cfg(feature = "http")]

@@ -19,6 +19,8 @@ enum Answer {
     Waiting(Option<Waker>),
     /// The bytes are charged and nobody has come for them.
     Granted,
+    /// They were, for so long that they passed on.
+    Lapsed,
     Refused(Full),
     /// Taken, or given up.
     Left,
@@ -35,6 +37,17 @@ pub(super) struct Seat {
     /// Set when it has one.
     pub(super) place: OnceLock<Place>,
     answer: Mutex<Answer>,
+}
+
+/// What whoever waited is told.
+#[derive(Debug)]
+pub(super) enum Told {
+    Granted,
+    /// It was granted and did not come for it: it has to line up anew.
+    Lapsed,
+    Refused(Full),
+    /// It was told before.
+    Nothing,
 }
 
 /// What an ask that was given up left behind.
@@ -71,8 +84,23 @@ impl Seat {
         true
     }
 
-    /// Takes the answer, or leaves `waker` to be woken when there is one. `Ready(None)`: it was taken before.
-    pub(super) fn poll(&self, waker: &Waker) -> Poll<Option<Result<(), Full>>> {
+    /// Is there a grant that nobody has come for?
+    pub(super) fn is_unclaimed(&self) -> bool {
+        matches!(*lock(&self.answer), Answer::Granted)
+    }
+
+    /// Takes a grant back that nobody has come for; false if there is none. Nobody is woken: the grant did that.
+    pub(super) fn lapse(&self) -> bool {
+        let mut answer = lock(&self.answer);
+        let unclaimed = matches!(*answer, Answer::Granted);
+        if unclaimed {
+            *answer = Answer::Lapsed;
+        }
+        unclaimed
+    }
+
+    /// Takes the answer, or leaves `waker` to be woken when there is one.
+    pub(super) fn poll(&self, waker: &Waker) -> Poll<Told> {
         let mut answer = lock(&self.answer);
         if let Answer::Waiting(parked) = &mut *answer {
             let known = parked.as_ref().is_some_and(|parked| parked.will_wake(waker));
@@ -82,11 +110,12 @@ impl Seat {
             drop(old);
             return Poll::Pending;
         }
-        match std::mem::replace(&mut *answer, Answer::Left) {
-            Answer::Granted => Poll::Ready(Some(Ok(()))),
-            Answer::Refused(full) => Poll::Ready(Some(Err(full))),
-            Answer::Waiting(_) | Answer::Left => Poll::Ready(None),
-        }
+        Poll::Ready(match std::mem::replace(&mut *answer, Answer::Left) {
+            Answer::Granted => Told::Granted,
+            Answer::Lapsed => Told::Lapsed,
+            Answer::Refused(full) => Told::Refused(full),
+            Answer::Waiting(_) | Answer::Left => Told::Nothing,
+        })
     }
 
     /// It is given up. The desk's lock is held, so that a grant cannot slip in between. The waker is handed out to be
@@ -95,7 +124,7 @@ impl Seat {
         match std::mem::replace(&mut *lock(&self.answer), Answer::Left) {
             Answer::Waiting(waker) => (Leaving::Place, waker),
             Answer::Granted => (Leaving::Grant, None),
-            Answer::Refused(_) | Answer::Left => (Leaving::Nothing, None),
+            Answer::Lapsed | Answer::Refused(_) | Answer::Left => (Leaving::Nothing, None),
         }
     }
 }

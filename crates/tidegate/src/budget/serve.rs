@@ -28,6 +28,14 @@ impl Desk {
     /// Hands what is free at `id` and above to who is next. The topmost first: what is short for many goes to who is
     /// next among many.
     pub(super) fn serve_up(&mut self, id: NodeId, now: u64, wakes: &mut Wakes) {
+        let freed = self.take_back_unclaimed(now);
+        self.serve_path(id, now, wakes);
+        for id in freed {
+            self.serve_path(id, now, wakes);
+        }
+    }
+
+    fn serve_path(&mut self, id: NodeId, now: u64, wakes: &mut Wakes) {
         let path: Vec<NodeId> = self.ledger.up(id).collect();
         for at in path.into_iter().rev() {
             self.serve(at, now, wakes);
@@ -71,13 +79,15 @@ impl Desk {
         }
     }
 
-    fn grant(&mut self, seat: &Seat, now: u64, wakes: &mut Wakes) {
+    fn grant(&mut self, seat: &Arc<Seat>, now: u64, wakes: &mut Wakes) {
         self.count_passes(seat.id, seat.urgency, Some(seat.number));
         let first = self.ledger.direct(seat.id) == seat.need;
         if let Some(node) = self.node_mut(seat.id).filter(|_| first) {
             node.since = now;
         }
-        if !seat.grant(wakes) {
+        if seat.grant(wakes) {
+            self.unclaimed.add(seat, now);
+        } else {
             // It left without the desk hearing of it, which `leave` rules out; its bytes must not.
             self.ledger.give(seat.id, seat.need);
         }

@@ -16,7 +16,7 @@ use super::desk::{Entered, Stop};
 use super::full::Full;
 use super::lease::Lease;
 use super::node::Budget;
-use super::seat::{Leaving, Seat};
+use super::seat::{Leaving, Seat, Told};
 
 /// Resolves to a [`Lease`] when its turn comes; made by [`Budget::lease`].
 ///
@@ -24,6 +24,10 @@ use super::seat::{Leaving, Seat};
 /// every place is taken, if it could never be served, or by its [bound](Self::within). **When cancelled:** dropping it
 /// leaves the line at once; bytes that it was granted and did not take pass on to who is next. Polled again after it
 /// resolved, it stays pending.
+///
+/// Kept and **not polled**, it keeps bytes that it was granted from others for a second at most: then they pass on to whoever
+/// waits, and it lines up anew when it is polled. That is seen with whatever happens next to the tree, and every second by
+/// those whose own wait is [bounded](Self::within).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -96,7 +100,7 @@ impl Leasing {
             Err(full) => Poll::Ready(Err(full)),
             Ok(Entered::Granted) => Poll::Ready(Ok(Lease::new(self.budget.clone(), self.bytes))),
             Ok(Entered::Waits(seat)) => {
-                let watch = Watch::new(end, shares);
+                let watch = Watch::new(end, shares || end.is_some());
                 self.state = State::Waiting(seat, watch);
                 Poll::Pending
             }
@@ -128,17 +132,35 @@ impl Future for Leasing {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let State::New = this.state {
-            this.state = State::Done;
-            if let Poll::Ready(result) = this.enter() {
-                return Poll::Ready(result);
-            }
-        }
-        while let State::Waiting(seat, watch) = &mut this.state {
-            if let Poll::Ready(answer) = seat.poll(cx.waker()) {
+        loop {
+            let (seat, watch) = match &mut this.state {
+                State::Done => return Poll::Pending,
+                State::New => {
+                    this.state = State::Done;
+                    if let Poll::Ready(result) = this.enter() {
+                        return Poll::Ready(result);
+                    }
+                    continue;
+                }
+                State::Waiting(seat, watch) => (seat, watch),
+            };
+            if let Poll::Ready(told) = seat.poll(cx.waker()) {
+                let end = watch.as_ref().and_then(|watch| watch.end);
                 this.state = State::Done;
-                let Some(answer) = answer else { return Poll::Pending };
-                return Poll::Ready(answer.map(|()| Lease::new(this.budget.clone(), this.bytes)));
+                match told {
+                    Told::Granted => {
+                        return Poll::Ready(Ok(Lease::new(this.budget.clone(), this.bytes)));
+                    }
+                    Told::Refused(full) => return Poll::Ready(Err(full)),
+                    Told::Nothing => return Poll::Pending,
+                    Told::Lapsed => {
+                        // Its bound is the one that it had.
+                        this.deadline = end.or(this.deadline);
+                        this.longest = this.longest.filter(|_| end.is_none());
+                        this.state = State::New;
+                        continue;
+                    }
+                }
             }
             match watch.as_mut().map_or(Poll::Pending, |watch| watch.poll(cx)) {
                 Poll::Pending => return Poll::Pending,
@@ -153,11 +175,11 @@ impl Future for Leasing {
                 }
             }
         }
-        Poll::Pending
     }
 }
 
-/// How often who waits beside others with shares looks again: nobody tells it when one of them does not ask any more.
+/// How often who waits beside others with shares, or with a bound, looks again: nobody tells it when one of them does not ask
+/// any more, or does not come for what it was granted.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The clock beside a wait.

@@ -8,7 +8,6 @@ use std::task::{Poll, Waker};
 use tidegate_control::queue::{ClassQueue, Criticality, Entry};
 
 use crate::clock::Clock;
-use crate::readiness::WaitEstimate;
 use crate::wakes::Wakes;
 
 use super::outlet::Returns;
@@ -17,6 +16,7 @@ use super::seats::{Seat, Seats};
 use super::span::Span;
 use super::tags::Tags;
 use super::tally::Tally;
+use super::unclaimed::Unclaimed;
 
 /// So many bytes and items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,16 +58,17 @@ pub(super) enum Door {
 
 #[derive(Debug)]
 pub(super) struct Ledger {
-    max_items: usize,
+    pub(super) max_items: usize,
     /// What may be charged now: the most, or what the target delay makes of it.
     capacity: u64,
     span: Option<Span>,
     /// All of it: reserved, queued and leased.
-    charged: Amount,
+    pub(super) charged: Amount,
     pub(super) reserved: Amount,
     pub(super) queued: Amount,
     line: ClassQueue<u32>,
-    seats: Seats,
+    pub(super) seats: Seats,
+    pub(super) unclaimed: Unclaimed,
     pub(super) door: Door,
     /// Did the receiver find nothing when it last looked?
     starved: bool,
@@ -88,6 +89,7 @@ impl Ledger {
             queued: Amount::default(),
             line: ClassQueue::new(max_waiters),
             seats: Seats::default(),
+            unclaimed: Unclaimed::default(),
             door: Door::Open,
             starved: true,
             tags: Tags::new(),
@@ -286,6 +288,9 @@ impl Ledger {
 
     /// Hands what is free to whoever is next: the head of the line, or one that may pass it.
     pub(super) fn grant(&mut self, wakes: &mut Wakes) {
+        if !self.line.is_empty() {
+            self.take_back_unclaimed();
+        }
         while !self.line.is_empty() && self.door == Door::Open && self.charged.items < self.max_items {
             let room = match self.charged.bytes {
                 // Also one that is larger than all may enter, alone.
@@ -298,21 +303,32 @@ impl Ledger {
             let Some(Seat::Waiting { need, .. }) = self.seats.get_mut(entry.value) else { continue };
             let need = *need;
             let since = self.reserve(need);
-            let granted = Seat::Granted { need, since };
+            let granted = Seat::Granted { need, since, seen: false };
+            self.unclaimed.granted();
             if let Some(Seat::Waiting { waker, .. }) = self.seats.replace(entry.value, granted) {
                 wakes.extend(waker);
             }
         }
     }
 
-    /// The answer on a seat: since when the credit is charged, or a waker left there. A waker that it takes the place of
-    /// is handed out through `old`, to be dropped when the lock is free.
-    pub(super) fn poll(&mut self, at: u32, waker: Option<&Waker>, old: &mut Option<Waker>) -> Poll<u64> {
+    /// The answer on a seat: since when the credit is charged (none if it was, and passed on), or a waker left there. A waker
+    /// that it takes the place of is handed out through `old`, to be dropped when the lock is free.
+    pub(super) fn poll(
+        &mut self,
+        at: u32,
+        waker: Option<&Waker>,
+        old: &mut Option<Waker>,
+    ) -> Poll<Option<u64>> {
         match self.seats.get_mut(at) {
             Some(Seat::Granted { since, .. }) => {
                 let since = *since;
                 self.seats.give_back(at);
-                Poll::Ready(since)
+                self.unclaimed.fetched();
+                Poll::Ready(Some(since))
+            }
+            Some(Seat::Lapsed) => {
+                self.seats.give_back(at);
+                Poll::Ready(None)
             }
             Some(Seat::Waiting { waker: parked, .. }) => {
                 let news = waker.filter(|waker| !parked.as_ref().is_some_and(|it| it.will_wake(waker)));
@@ -331,12 +347,13 @@ impl Ledger {
                 self.grant(wakes);
                 waker
             }
-            Seat::Granted { need, since } => {
+            Seat::Granted { need, since, .. } => {
+                self.unclaimed.fetched();
                 self.unreserve(need, 1, since, wakes);
                 None
             }
             Seat::Owing(waker) => waker,
-            Seat::Free(_) => None,
+            Seat::Lapsed | Seat::Free(_) => None,
         }
     }
 
@@ -358,29 +375,6 @@ impl Ledger {
         for waker in self.seats.wakers() {
             wakes.extend(waker.take());
         }
-    }
-
-    /// How long a newcomer that needs `bytes` would wait for its room.
-    pub(super) fn room_in(&self, bytes: u64) -> WaitEstimate {
-        let ahead = self.waiting();
-        let wanted = self.charged.bytes.saturating_add(ahead.bytes).saturating_add(bytes);
-        let places = (self.charged.items + ahead.items + 1).saturating_sub(self.max_items) as u64;
-        let short = wanted.saturating_sub(self.capacity).min(wanted.saturating_sub(bytes));
-        let places = places.saturating_mul(self.pace.size());
-        let samples = self.pace.windows();
-        match short.max(places) {
-            0 => WaitEstimate { samples, ..WaitEstimate::default() },
-            short => self.pace.estimate(short),
-        }
-    }
-
-    /// How long an item that came now would be on its way to the receiver.
-    pub(super) fn delay(&self) -> WaitEstimate {
-        let ahead =
-            self.queued.bytes.saturating_add(self.reserved.bytes).saturating_add(self.waiting().bytes);
-        // Of what is in hand, half is done on the average.
-        let in_hand = if self.leased().items > 0 { self.pace.size() / 2 } else { 0 };
-        self.pace.estimate(ahead.saturating_add(in_hand))
     }
 
     /// What may be charged follows the pace, if there is a target delay.

@@ -36,6 +36,7 @@ mod span;
 mod tags;
 mod tally;
 mod turn;
+mod unclaimed;
 mod weigh;
 
 #[cfg(all(test, tidegate_loom))]

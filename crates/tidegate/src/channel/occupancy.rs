@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::readiness::WaitEstimate;
 
+use super::ledger::Ledger;
 use super::shared::Shared;
 use super::tally::Tally;
 
@@ -102,5 +103,30 @@ impl Occupancy {
             tally: ledger.tally,
             borrowers: borrowers.collect(),
         }
+    }
+}
+
+impl Ledger {
+    /// How long a newcomer that needs `bytes` would wait for its room.
+    pub(super) fn room_in(&self, bytes: u64) -> WaitEstimate {
+        let ahead = self.waiting();
+        let wanted = self.charged.bytes.saturating_add(ahead.bytes).saturating_add(bytes);
+        let places = (self.charged.items + ahead.items + 1).saturating_sub(self.max_items) as u64;
+        let short = wanted.saturating_sub(self.capacity()).min(wanted.saturating_sub(bytes));
+        let places = places.saturating_mul(self.pace.size());
+        let samples = self.pace.windows();
+        match short.max(places) {
+            0 => WaitEstimate { samples, ..WaitEstimate::default() },
+            short => self.pace.estimate(short),
+        }
+    }
+
+    /// How long an item that came now would be on its way to the receiver.
+    pub(super) fn delay(&self) -> WaitEstimate {
+        let ahead =
+            self.queued.bytes.saturating_add(self.reserved.bytes).saturating_add(self.waiting().bytes);
+        // Of what is in hand, half is done on the average.
+        let in_hand = if self.leased().items > 0 { self.pace.size() / 2 } else { 0 };
+        self.pace.estimate(ahead.saturating_add(in_hand))
     }
 }

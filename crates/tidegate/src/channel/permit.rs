@@ -111,7 +111,8 @@ impl<T> fmt::Debug for Permit<T> {
 ///
 /// It asks when it is first polled. **When full:** it waits its turn, or resolves to a refusal if as many wait as may.
 /// **When cancelled:** dropping it leaves the line at once, and what was granted passes on; there is nothing that could be
-/// lost. Polled again after it resolved, it stays pending.
+/// lost. Polled again after it resolved, it stays pending. Kept and **not polled**, it keeps what it was granted as
+/// [`Sending`](super::Sending) does.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Reserve<'s, T> {
     sender: &'s Sender<T>,
@@ -173,6 +174,10 @@ impl<'s, T> Reserve<'s, T> {
         };
         match end {
             End::Granted(since) => self.pay(core, since, cx),
+            End::Lapsed => {
+                drop(core);
+                self.begin(cx)
+            }
             End::Closed(waker) => {
                 drop(core);
                 drop(waker);

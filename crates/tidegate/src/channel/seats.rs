@@ -12,8 +12,10 @@ pub(super) enum Seat {
     Free(Option<u32>),
     /// In the line.
     Waiting { place: Place, need: Need, waker: Option<Waker> },
-    /// The credit is charged, since then, and not fetched yet.
-    Granted { need: Need, since: u64 },
+    /// The credit is charged, since then, and not fetched yet; `seen` so when it was looked for such.
+    Granted { need: Need, since: u64, seen: bool },
+    /// It was not fetched for so long that it passed on.
+    Lapsed,
     /// The credit was fetched; the sender waits for the budget's.
     Owing(Option<Waker>),
 }
@@ -66,11 +68,25 @@ impl Seats {
         Some(was)
     }
 
+    /// Takes back credit that was not fetched when this looked last, and is not yet, and hands it to `each`.
+    pub(super) fn lapse(&mut self, mut each: impl FnMut(Need, u64)) {
+        for seat in &mut self.list {
+            match seat {
+                Seat::Granted { need, since, seen: true } => {
+                    each(*need, *since);
+                    *seat = Seat::Lapsed;
+                }
+                Seat::Granted { seen, .. } => *seen = true,
+                _ => {}
+            }
+        }
+    }
+
     /// The wakers of everybody that waits.
     pub(super) fn wakers(&mut self) -> impl Iterator<Item = &mut Option<Waker>> {
         self.list.iter_mut().filter_map(|seat| match seat {
             Seat::Waiting { waker, .. } | Seat::Owing(waker) => Some(waker),
-            Seat::Granted { .. } | Seat::Free(_) => None,
+            Seat::Granted { .. } | Seat::Lapsed | Seat::Free(_) => None,
         })
     }
 }

@@ -26,6 +26,10 @@ use super::turn::{End, Turn};
 /// It sends when it is first polled. **When full:** as the channel's policy has it. **When cancelled:** dropping it leaves
 /// the line at once, and drops the item; [`into_item`](Self::into_item) takes it back instead. Polled again after it
 /// resolved, it stays pending.
+///
+/// Kept and **not polled**, it keeps room that it was granted from others for a second or two: as others line up or give
+/// back, what nobody came for passes on to whoever waits, and it lines up anew when it is polled. Room with which it waits
+/// for the budget behind the channel it keeps.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sending<'s, T> {
     sender: &'s Sender<T>,
@@ -148,6 +152,10 @@ impl<'s, T> Sending<'s, T> {
         };
         let since = match end {
             End::Granted(since) => since,
+            End::Lapsed => {
+                drop(core);
+                return self.begin(item, cx);
+            }
             End::Closed(waker) => {
                 core.ledger.tally.returned += 1;
                 drop(core);

@@ -19,6 +19,8 @@ pub(super) struct Turn {
 pub(super) enum End {
     /// Credit is charged since then; the caller has to use it or give it back.
     Granted(u64),
+    /// It was, and nobody came for it: it has passed on. The caller may line up anew.
+    Lapsed,
     /// The receiver takes no more. The caller's own waker, to be dropped when the lock is free.
     Closed(Option<Waker>),
 }
@@ -47,7 +49,7 @@ impl Turn {
         let mut old = None;
         let waker = Some(waker).filter(|_| core.ledger.door == Door::Open);
         match core.ledger.poll(self.seat, waker, &mut old) {
-            Poll::Ready(since) => Poll::Ready((core, End::Granted(since))),
+            Poll::Ready(since) => Poll::Ready((core, since.map_or(End::Lapsed, End::Granted))),
             Poll::Pending if core.ledger.door == Door::Open => {
                 // A waker's drop may run foreign code: not under the lock.
                 drop(core);

@@ -10,6 +10,7 @@ use crate::channel::Weigh;
 use super::each::{Attempt, Attempted};
 use super::error::Cause;
 use super::failed::Failed;
+use super::hand_back::Ours;
 use super::ledger::End;
 use super::line::Inlet;
 use super::worker::{Member, Papers, Worker, largest, message};
@@ -28,10 +29,9 @@ where
     F: Fn(T) -> Result<U, Failed<T>> + Send + Sync + 'static,
 {
     async fn attempt(&self, worker: &Worker, item: T, papers: &Arc<Papers>) -> Attempted<T> {
+        let ours = Ours::new(item, papers);
         let room = papers.room(largest(self.max_item)).await;
-        if papers.has_expired() {
-            return Attempted::Expired;
-        }
+        let Some(item) = ours.take().filter(|_| !papers.has_expired()) else { return Attempted::Expired };
         // What a thread works on stays held until the thread is done, also when nobody waits for it any more; and the
         // pipeline has not ended before.
         let held = (Arc::clone(papers), Member::new(&worker.engine));

@@ -6,6 +6,7 @@ use crate::channel::{Sender, Sent};
 
 use super::error::Cause;
 use super::failed::{AnyError, DeadLetter, Failed};
+use super::hand_back::Ours;
 use super::ledger::End;
 use super::retry::{Retries, Retry};
 use super::stage::Otherwise;
@@ -52,8 +53,9 @@ impl<T: Send + 'static> Care<T> {
         match (item, pause) {
             (Some(item), Some(pause)) => {
                 papers.retried();
+                let ours = Ours::new(item, papers);
                 tokio::time::sleep(pause).await;
-                After::Again(item)
+                ours.take().map_or(After::Over, After::Again)
             }
             (item, _) => self.for_good(worker, item, error, papers).await,
         }

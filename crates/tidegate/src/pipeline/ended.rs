@@ -14,8 +14,9 @@ use super::snapshot::Snapshot;
 pub struct Ended {
     /// What became of everything, to the last item.
     pub snapshot: Snapshot,
-    /// The items that waited between two stages, the nearest to the source first. Their bytes are no longer held by
-    /// the pipeline.
+    /// The items that no function had been given: those that waited between two stages, and those that a stage had taken and
+    /// that waited for room, for their turn, or to be tried again. The nearest to the source first. Their bytes are no
+    /// longer held by the pipeline.
     pub left: Vec<Left>,
     /// Did it run until it was empty?
     pub in_time: bool,
@@ -52,10 +53,10 @@ impl Ended {
     }
 }
 
-/// An item that nobody had taken.
+/// An item that no function had been given.
 #[non_exhaustive]
 pub struct Left {
-    /// The stage before which it waited.
+    /// The stage that was to work on it next.
     pub stage: Arc<str>,
     /// The item.
     pub item: Box<dyn Any + Send>,

@@ -3,6 +3,7 @@
 //! Lock order: the books before a seat. A line's lock is never held together with either. Wakers run, and items and
 //! charges are dropped, when all are free.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
@@ -35,7 +36,8 @@ pub(super) struct Engine {
     pub(super) hunger: Notify,
     books: Mutex<Books>,
     lines: Vec<Arc<dyn Waiting>>,
-    left: Mutex<Vec<Left>>,
+    /// What is handed back, and the stage before which it is.
+    left: Mutex<Vec<(usize, Left)>>,
 }
 
 /// A stage, as far as everybody may know it.
@@ -170,16 +172,24 @@ impl Engine {
     /// The last task has ended: what still waits is taken out of its lines, and its bytes go back.
     pub(super) fn clear(&self) {
         drop(self.with_books(|books| books.purse.take()));
-        for (line, stage) in self.lines.iter().zip(self.stages.iter().skip(1)) {
-            let items = line.clear();
-            stage.counts.leave(u64::try_from(items.len()).unwrap_or(u64::MAX));
-            let name = &stage.name;
-            lock(&self.left).extend(items.into_iter().map(|item| Left { stage: Arc::clone(name), item }));
+        for (stage, line) in (1..).zip(&self.lines) {
+            line.clear().into_iter().for_each(|item| self.hand_back(stage, item));
         }
     }
 
+    /// An item that waited before a stage comes back.
+    pub(super) fn hand_back(&self, stage: usize, item: Box<dyn Any + Send>) {
+        if let Some(counts) = self.counts(stage) {
+            counts.leave(1);
+        }
+        lock(&self.left).push((stage, Left { stage: self.name(stage), item }));
+    }
+
+    /// The nearest to the source first; before each stage those that it had taken, then those that waited in their order.
     pub(super) fn take_left(&self) -> Vec<Left> {
-        std::mem::take(&mut *lock(&self.left))
+        let mut left = std::mem::take(&mut *lock(&self.left));
+        left.sort_by_key(|(stage, _)| *stage);
+        left.into_iter().map(|(_, left)| left).collect()
     }
 
     pub(super) fn clock_of<R>(

@@ -103,7 +103,7 @@ impl<U: Weigh + Send + 'static> Room<'_, U> {
     /// [`TooLarge`] if there is less room.
     pub async fn emit(self, item: U) -> Result<(), TooLarge> {
         let Self { outlet, charge } = self;
-        outlet.papers.hand_on(charge, item, &outlet.inlet).await?;
+        outlet.papers.hand_on_part(charge, item, &outlet.inlet, false).await?;
         outlet.emitted.store(true, Relaxed);
         Ok(())
     }

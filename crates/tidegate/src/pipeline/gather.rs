@@ -11,6 +11,7 @@ use crate::clock::nanos;
 use super::batch::Batch;
 use super::error::Cause;
 use super::failed::{AnyError, Failed};
+use super::hand_back::Ours;
 use super::line::{Inlet, Line};
 use super::worker::{Papers, Worker, charge_of, largest};
 
@@ -62,11 +63,12 @@ pub(super) async fn gather<T, G>(
             },
         };
         let (item, mut papers): (T, Papers) = first;
+        let ours = Ours::new(item, &papers);
         let room = papers.room(largest(until.max_item)).await;
-        if papers.has_expired() {
+        let Some(item) = ours.take().filter(|_| !papers.has_expired()) else {
             papers.end(super::ledger::End::Expired);
             continue;
-        }
+        };
         let Some(mut whole) = stage.add(&worker, &papers, None, item).await else { return };
         papers.release();
         let end = until.linger.and_then(|linger| clock.instant(clock.now().saturating_add(nanos(linger))));

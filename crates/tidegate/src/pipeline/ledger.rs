@@ -19,9 +19,11 @@ pub struct Ledger {
     pub dead_lettered: u64,
     /// They failed, and the pipeline with them.
     pub failed: u64,
-    /// They were worked on when the pipeline was aborted, or waited to be tried again.
+    /// Its function had been given them and had not ended when the pipeline was aborted: they are gone with it. So are parts of
+    /// a batch or a fold that was not full, and dead letters that waited for their channel.
     pub interrupted: u64,
-    /// They had been taken by nobody when the pipeline ended, and are [left](super::Ended::left).
+    /// They waited for this stage when the pipeline ended, for a worker, for room, or to be tried again, and are
+    /// [left](super::Ended::left); not among those `taken`.
     pub left: u64,
     /// Items handed on to the next stage.
     pub emitted: u64,
@@ -122,6 +124,15 @@ impl InHand {
         if !other.ended.swap(true, Relaxed) {
             self.items = self.items.saturating_add(other.items);
         }
+    }
+
+    /// It was not begun with, and counts as never taken. False if it has ended already.
+    pub(super) fn not_begun(&self, counts: &Counts) -> bool {
+        let first = !self.ended.swap(true, Relaxed);
+        if first {
+            counts.taken.fetch_sub(self.items, Relaxed);
+        }
+        first
     }
 
     /// The first end is the one that counts.

@@ -7,6 +7,7 @@ use crate::channel::Weigh;
 
 use super::each::{Attempt, Attempted};
 use super::failed::Failed;
+use super::hand_back::Ours;
 use super::line::Inlet;
 use super::worker::{Papers, Worker, largest};
 
@@ -26,10 +27,9 @@ where
 {
     async fn attempt(&self, worker: &Worker, item: T, papers: &Arc<Papers>) -> Attempted<T> {
         // Room for what will be made comes before the making.
+        let ours = Ours::new(item, papers);
         let room = papers.room(largest(self.max_item)).await;
-        if papers.has_expired() {
-            return Attempted::Expired;
-        }
+        let Some(item) = ours.take().filter(|_| !papers.has_expired()) else { return Attempted::Expired };
         match worker.call(papers, || (self.function)(item)).await {
             None => Attempted::Over,
             Some(Err(failed)) => Attempted::Failed(failed),

@@ -13,7 +13,7 @@
 //! - **When full**, whoever is upstream waits; nothing is dropped. With a [deadline](Plan::deadline), what is late is
 //!   dropped and counted, and the source is not asked for what would be late.
 //! - **Everything is accounted for:** what a stage took was [passed, dropped for a reason, or interrupted](Ledger), and
-//!   what nobody had taken when the pipeline ended comes [back](Ended::left).
+//!   what no function had been given when the pipeline ended comes [back](Ended::left).
 //! - **Ends:** [`Running::finish`] waits for the end of the source, [`Running::drain`] stops it, [`Running::abort`]
 //!   ends all tasks and waits for that. A function that fails or panics ends the pipeline with an error, unless its
 //!   stage says otherwise.
@@ -31,7 +31,7 @@
 //! | `line` | what waits between two stages |
 //! | `worker`, `each`, `care` | a task, the way of an item through it, what happens when it fails |
 //! | `source`, `map`, `expand`, `gather`, `blocking` | the kinds of stages |
-//! | `fate`, `running`, `ended` | how it ends |
+//! | `fate`, `running`, `ended`, `hand_back` | how it ends, and what comes back then |
 //! | `ledger`, `shares`, `snapshot` | what became of everything, and where the time went |
 
 mod accounts;
@@ -47,6 +47,7 @@ mod expand;
 mod failed;
 mod fate;
 mod gather;
+mod hand_back;
 mod ledger;
 mod line;
 mod map;

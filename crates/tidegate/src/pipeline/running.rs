@@ -61,7 +61,7 @@ impl Running {
     }
 
     /// [Stops](Self::stop) the source and waits until everything is through; what is not after this time is
-    /// [aborted](Self::abort), and comes back if it was not being worked on.
+    /// [aborted](Self::abort), and comes back if no function had been given it.
     ///
     /// There is no *when full*. **When cancelled**, the source stays stopped and the rest goes on. It lasts longer
     /// than said only where a function [blocks](super::Pipeline::map_blocking) or does not await.
@@ -73,7 +73,7 @@ impl Running {
     }
 
     /// Ends every task at its next `await`, and waits for that: permits, leases and bytes that they hold are free
-    /// then. What waited between stages comes back. Work that [blocks](super::Pipeline::map_blocking) a thread is
+    /// then. What no function had been given comes [back](super::Ended::left). Work that [blocks](super::Pipeline::map_blocking) a thread is
     /// waited for.
     ///
     /// There is no *when full*. **When cancelled**, the tasks end all the same.

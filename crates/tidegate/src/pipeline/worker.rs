@@ -11,6 +11,7 @@ use crate::channel::Weigh;
 
 use super::engine::Engine;
 use super::error::{Cause, PipelineError, TooLarge};
+use super::hand_back::OnItsWay;
 use super::ledger::{End, InHand};
 use super::line::{Inlet, LEAST, Line, Parcel, Taken};
 use super::room::{Asking, Charge, Turn};
@@ -169,6 +170,19 @@ impl Papers {
         }
     }
 
+    /// It was not begun with; false if it has ended already.
+    pub(super) fn not_begun(&self) -> bool {
+        self.engine.counts(self.stage).is_some_and(|counts| self.hand.not_begun(counts))
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn stage(&self) -> usize {
+        self.stage
+    }
+
     pub(super) fn retried(&self) {
         if let Some(counts) = self.engine.counts(self.stage) {
             counts.retry();
@@ -186,28 +200,35 @@ impl Papers {
         self.deadline = self.deadline.max(other.deadline);
     }
 
-    /// Hands on what was made of it, in turn, at the price of `room`.
+    /// Hands on all that was made of it, in turn, at the price of `room`.
     pub(super) async fn hand_on<U: Weigh>(
+        &self,
+        room: Charge,
+        item: U,
+        inlet: &Inlet<U>,
+    ) -> Result<(), TooLarge> {
+        self.hand_on_part(room, item, inlet, true).await
+    }
+
+    /// Hands on one of what was made of it; `whole`: there is no more.
+    pub(super) async fn hand_on_part<U: Weigh>(
         &self,
         mut room: Charge,
         item: U,
         inlet: &Inlet<U>,
+        whole: bool,
     ) -> Result<(), TooLarge> {
         let (bytes, most) = (charge_of(&item), room.bytes());
         if bytes > most {
             return Err(TooLarge { bytes, most });
         }
         room.shrink_to(bytes);
+        let parcel = Parcel { item, charge: room, deadline: self.deadline, born: self.born };
+        let on_its_way = OnItsWay::new(parcel, self, inlet, whole);
         if let Some(turn) = &self.turn {
             turn.come().await;
         }
-        inlet.put(
-            Parcel { item, charge: room, deadline: self.deadline, born: self.born },
-            self.engine.clock.now(),
-        );
-        if let Some(counts) = self.engine.counts(self.stage) {
-            counts.emit();
-        }
+        on_its_way.put();
         Ok(())
     }
 }

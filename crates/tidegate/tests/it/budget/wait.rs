@@ -240,3 +240,83 @@ async fn the_wait_is_predicted_from_what_comes_back() {
     assert!(full.wait.is_some());
     many.into_iter().for_each(|task| task.abort());
 }
+
+/// In a drawer: granted, and never polled again.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_comes_for_passes_on_after_a_second_when_something_happens() {
+    let root = Budget::new("root", 10);
+    let (left, right) = (root.child("left").build(), root.child("right").build());
+    let held = root.try_lease(10).unwrap();
+    let mut drawer = waiting(&left, 10);
+    let mut next = waiting(&right, 6);
+    drop(held);
+    assert_eq!((left.used(), root.waiting()), (10, 1), "granted");
+    advance(Duration::from_millis(900)).await;
+    let mut more = waiting(&right, 4);
+    assert!(served(&mut next).is_none(), "it may still come");
+    advance(Duration::from_millis(200)).await;
+    // What happens: somebody asks, and leaves.
+    drop(waiting(&right, 10));
+    let (next, more) = (served(&mut next).unwrap(), served(&mut more).unwrap());
+    assert_eq!((left.used(), right.used(), root.waiting()), (0, 10, 0));
+    // It has its turn again, behind those that came meanwhile.
+    assert!(ask(&mut drawer.as_mut()).is_pending());
+    drop((next, more));
+    let late = served(&mut drawer).unwrap();
+    assert_eq!((late.bytes(), root.used()), (10, 10));
+    drop(late);
+    assert_eq!((root.used(), root.waiting()), (0, 0));
+}
+
+/// The task waits for what it has itself been granted by a future that it does not poll meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_task_does_not_wait_in_vain_for_what_it_keeps_itself() {
+    let budget = Budget::new("budget", 10);
+    let held = budget.try_lease(10).unwrap();
+    let drawer = waiting(&budget, 10);
+    let releaser = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop(held);
+    });
+    let begun = Instant::now();
+    let lease = budget.lease(10).within(Duration::from_secs(60)).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    releaser.await.unwrap();
+    drop(lease);
+    assert!(drawer.await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lapsed_keeps_its_bound_and_leaves_nothing_behind() {
+    let budget = Budget::new("budget", 10);
+    let held = budget.try_lease(10).unwrap();
+    let mut bounded = Box::pin(budget.lease(10).within(Duration::from_secs(5)));
+    assert!(ask(&mut bounded.as_mut()).is_pending());
+    let (dropped, mut last) = (waiting(&budget, 10), waiting(&budget, 10));
+    drop(held);
+    for _ in 0..2 {
+        advance(Duration::from_millis(1100)).await;
+        drop(waiting(&budget, 1));
+    }
+    // The first lapsed, then the second.
+    drop(dropped);
+    let lease = served(&mut last).unwrap();
+    assert!(ask(&mut bounded.as_mut()).is_pending());
+    advance(Duration::from_secs(3)).await;
+    let Poll::Ready(Err(full)) = ask(&mut bounded.as_mut()) else { panic!("five seconds are over") };
+    assert_eq!(full.reason, Reason::Expired);
+    drop((bounded, lease));
+    assert_eq!((budget.used(), budget.waiting()), (0, 0));
+}
+
+/// Nobody else waits: it may come as late as it likes.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_else_wants_is_kept() {
+    let budget = Budget::new("budget", 10);
+    let held = budget.try_lease(10).unwrap();
+    let mut drawer = waiting(&budget, 10);
+    drop(held);
+    advance(Duration::from_secs(3600)).await;
+    assert!(budget.try_lease(1).is_err());
+    assert!(served(&mut drawer).is_some());
+}

@@ -1,6 +1,11 @@
 //! Large and small ones wait for the same bytes, and both are served. Order is asserted, not time.
 
-use super::{channel, drain, exactly, poll};
+use std::task::Poll;
+use std::time::Duration;
+
+use tidegate::channel::Sender;
+
+use super::{Bag, channel, drain, exactly, poll};
 
 const LARGE: u64 = 100;
 
@@ -54,4 +59,86 @@ fn a_small_one_is_served_between_large_ones() {
     let at = out.iter().position(|who| *who == 998).expect("it was served");
     assert!(at <= 3, "{out:?}");
     assert_eq!(out.len(), 13, "all were served: {out:?}");
+}
+
+/// What happens to a channel that is in use: some line up, and leave. More of them than share one look at the clock.
+fn something_happens(sender: &Sender<Bag>) {
+    for _ in 0..20 {
+        assert!(poll(&mut sender.send((9, LARGE))).is_pending());
+    }
+}
+
+/// In a drawer: granted, and never polled again. What is granted passes on, and the item stays with its sender.
+#[tokio::test(start_paused = true)]
+async fn room_that_nobody_comes_for_passes_on_after_a_while() {
+    let (sender, mut receiver) = channel(exactly(LARGE));
+    assert!(sender.offer((0, LARGE)).unwrap().is_accepted());
+    let mut drawer = sender.send((1, LARGE));
+    let mut reserve = Box::pin(sender.reserve(LARGE));
+    let mut third = sender.send((3, LARGE));
+    assert!(
+        poll(&mut drawer).is_pending() && poll(&mut reserve).is_pending() && poll(&mut third).is_pending()
+    );
+    drop(receiver.try_recv().unwrap());
+    something_happens(&sender);
+    tokio::time::advance(Duration::from_millis(900)).await;
+    something_happens(&sender);
+    assert_eq!(sender.snapshot().reserved_bytes, LARGE, "granted to the first, which may still come");
+    assert!(poll(&mut reserve).is_pending());
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_millis(1100)).await;
+        something_happens(&sender);
+    }
+    assert!(poll(&mut third).is_pending(), "granted to the second");
+    for _ in 0..2 {
+        tokio::time::advance(Duration::from_millis(1100)).await;
+        something_happens(&sender);
+    }
+    assert!(poll(&mut third).is_ready(), "which does not come either");
+    // Those that lapsed line up anew, in the order in which they come.
+    assert!(poll(&mut reserve).is_pending() && poll(&mut drawer).is_pending());
+    assert_eq!(receiver.try_recv().unwrap().0, 3);
+    let Poll::Ready(permit) = poll(&mut reserve) else { panic!("it is its turn") };
+    permit.unwrap().send((2, LARGE)).unwrap();
+    assert_eq!(receiver.try_recv().unwrap().0, 2);
+    assert!(poll(&mut drawer).is_ready());
+    assert_eq!(receiver.try_recv().unwrap().0, 1);
+    let now = sender.snapshot();
+    assert_eq!((now.reserved_bytes, now.leased_bytes, now.waiters), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_lapsed_may_be_given_up_with_its_item() {
+    let (sender, mut receiver) = channel(exactly(LARGE));
+    assert!(sender.offer((0, LARGE)).unwrap().is_accepted());
+    let (mut drawer, mut dropped) = (sender.send((1, LARGE)), Box::pin(sender.reserve(LARGE)));
+    let mut last = sender.send((2, LARGE));
+    assert!(
+        poll(&mut drawer).is_pending() && poll(&mut dropped).is_pending() && poll(&mut last).is_pending()
+    );
+    drop(receiver.try_recv().unwrap());
+    for _ in 0..5 {
+        something_happens(&sender);
+        tokio::time::advance(Duration::from_millis(1100)).await;
+    }
+    assert!(poll(&mut last).is_ready());
+    assert_eq!(drawer.into_item(), Some((1, LARGE)));
+    drop(dropped);
+    assert_eq!(receiver.try_recv().unwrap().0, 2);
+    let now = sender.snapshot();
+    assert_eq!((now.reserved_bytes, now.leased_bytes, now.waiters), (0, 0, 0));
+    assert!(sender.offer((3, LARGE)).unwrap().is_accepted());
+}
+
+/// Nobody else waits: it may come as late as it likes.
+#[tokio::test(start_paused = true)]
+async fn room_that_nobody_else_wants_is_kept() {
+    let (sender, mut receiver) = channel(exactly(LARGE));
+    assert!(sender.offer((0, LARGE)).unwrap().is_accepted());
+    let mut drawer = sender.send((1, LARGE));
+    assert!(poll(&mut drawer).is_pending());
+    drop(receiver.try_recv().unwrap());
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    assert!(!sender.offer((2, 1)).unwrap().is_accepted());
+    assert!(poll(&mut drawer).is_ready());
 }

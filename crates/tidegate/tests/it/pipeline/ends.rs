@@ -176,3 +176,71 @@ fn a_runtime_that_ends_is_an_error() {
     });
     balances(&ended.snapshot);
 }
+
+/// Taken, and not begun with: there is no room for what its function would make.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_comes_back() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let plan = Pipeline::from_iter(Stage::new("numbers"), 0_u32..)
+        .map(Stage::new("make").concurrency(3).max_item(64), move |number| {
+            count.fetch_add(1, SeqCst);
+            async move { Ok(u64::from(number)) }
+        })
+        .sink(Stage::new("stuck").in_bytes(128), |_| std::future::pending());
+    let running = plan.run().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let waiting = running.snapshot().stage("make").unwrap().ledger.in_hand();
+    assert!(waiting > 0);
+    let mut ended = running.abort().await;
+    balances(&ended.snapshot);
+    let make = ended.snapshot.stage("make").unwrap().ledger;
+    assert_eq!((make.taken, make.interrupted), (begun.load(SeqCst) as u64, 0));
+    let (mut back, made) = (ended.take::<u32>("make"), ended.take::<u64>("stuck"));
+    back.sort_unstable();
+    // One is with the function that is stuck; of all others none is missing.
+    let all: Vec<u64> = made.into_iter().chain(back.into_iter().map(u64::from)).collect();
+    assert!(all.iter().copied().eq(1..ended.snapshot.asked()), "{all:?}");
+}
+
+/// Made, and not handed on: it is not its turn.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_comes_back() {
+    let plan = Pipeline::from_iter(Stage::new("numbers"), 0..4_u32)
+        .map(Stage::new("ordered").concurrency(4).ordered(), |number| async move {
+            if number == 0 {
+                std::future::pending::<()>().await;
+            }
+            Ok(u64::from(number) * 10)
+        })
+        .sink(Stage::new("sink"), |_| async { Ok(()) });
+    let running = plan.run().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut ended = running.drain(Duration::from_secs(1)).await;
+    balances(&ended.snapshot);
+    let mut made = ended.take::<u64>("sink");
+    made.sort_unstable();
+    assert_eq!(made, [10, 20, 30]);
+    let ordered = ended.snapshot.stage("ordered").unwrap().ledger;
+    assert_eq!((ordered.taken, ordered.passed, ordered.interrupted), (4, 3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_tried_again_comes_back() {
+    use tidegate::pipeline::{Failed, Retry};
+
+    let stage = Stage::new("later").concurrency(3).retry(Retry::default());
+    let running = Pipeline::from_iter(Stage::new("numbers"), 0..3_u32)
+        .sink(stage, |number| async move { Err(Failed::give_back(number, std::fmt::Error)) })
+        .run()
+        .unwrap();
+    while running.snapshot().stage("later").unwrap().ledger.retries < 3 {
+        tokio::task::yield_now().await;
+    }
+    let mut ended = running.abort().await;
+    balances(&ended.snapshot);
+    let mut back = ended.take::<u32>("later");
+    back.sort_unstable();
+    assert_eq!(back, [0, 1, 2]);
+    assert_eq!(ended.snapshot.stage("later").unwrap().ledger.interrupted, 0);
+}

@@ -25,10 +25,12 @@ impl Chance {
 async fn cancelled_streams_leave_the_account_even() {
     let stand = Stand::new(&[]).await;
     let before = stand.charged().await;
-    let mut crowd = stand.attack(Attack::Cancel, &stand.plan("/", 10, 400)).await;
+    // More than a connection would have, by far, if one in twenty stayed open.
+    let mut crowd = stand.attack(Attack::Cancel, &stand.plan("/", 4, 3_000)).await;
     timeout(Duration::from_secs(120), crowd.ended()).await.expect("they come to their end");
     let report = crowd.report();
-    assert_eq!((report.cancelled + report.ended >= 4_000, report.whole), (true, 10), "{report:?}");
+    // Nobody was sent away: each has come to its own end.
+    assert_eq!((report.cancelled, report.whole, report.ended), (12_000, 4, 4), "{report:?}");
     stand.is_left().await;
     stand.is_even(before).await;
 }

@@ -2,6 +2,8 @@
 //!
 //! Each test runs a gate of its own, so that its memory is the gate's alone. The attacks are the lab's
 //! (`tidegate lab attack`); `scripts/bench-memory` runs them in full size, beside other servers.
+//!
+//! They wait more than they work: `scripts/test` runs them by this module's name beside the other tests, four at a time.
 
 mod answers;
 mod crumbs;

@@ -1,0 +1,67 @@
+//! What was granted and not fetched: it passes on when others wait.
+//!
+//! A future may be kept and not polled, in a drawer, or by a task that awaits something else: what it was granted would lie
+//! there, and in the worst case be what the task itself waits for. So a grant is for a second; whoever comes later lines up
+//! anew. Looked for whenever anything happens to the tree, and by those whose wait is bounded, every second.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tidegate_control::credit::NodeId;
+
+use super::desk::Desk;
+use super::seat::Seat;
+
+/// How long a grant may stay unclaimed while others wait: long against any scheduling delay (the limiter's is the same).
+const LEASE: u64 = 1_000_000_000;
+
+/// Grants that may be unclaimed, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Unclaimed {
+    all: VecDeque<(u64, Arc<Seat>)>,
+    /// As many were when they were last looked through.
+    were: usize,
+}
+
+impl Unclaimed {
+    /// One was granted now.
+    pub(super) fn add(&mut self, seat: &Arc<Seat>, now: u64) {
+        // Whoever got the oldest has taken it, as a rule.
+        while self.all.front().is_some_and(|(_, seat)| !seat.is_unclaimed()) {
+            self.all.pop_front();
+        }
+        if self.all.len() > 2 * self.were + 16 {
+            self.all.retain(|(_, seat)| seat.is_unclaimed());
+            self.were = self.all.len();
+        }
+        self.all.push_back((now, Arc::clone(seat)));
+    }
+
+    /// Takes one back that was granted long ago.
+    fn lapse(&mut self, now: u64) -> Option<Arc<Seat>> {
+        loop {
+            let (at, _) = self.all.front()?;
+            if at.saturating_add(LEASE) > now {
+                return None;
+            }
+            let (_, seat) = self.all.pop_front()?;
+            if seat.lapse() {
+                return Some(seat);
+            }
+        }
+    }
+}
+
+impl Desk {
+    /// Takes back what was granted long ago and nobody came for, if somebody waits; where that was. To be
+    /// [served](Self::serve_up) there.
+    pub(super) fn take_back_unclaimed(&mut self, now: u64) -> Vec<NodeId> {
+        let mut freed = Vec::new();
+        while self.waiting > 0 {
+            let Some(seat) = self.unclaimed.lapse(now) else { break };
+            self.ledger.give(seat.id, seat.need);
+            freed.push(seat.id);
+        }
+        freed
+    }
+}
