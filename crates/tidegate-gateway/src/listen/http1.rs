@@ -18,7 +18,7 @@ use crate::socket::Watch;
 use super::answering::{Busyness, Requests};
 use super::connection::Stream;
 use super::screened::{Desk, Screened};
-use super::{Client, ListenSettings, Serve, Shutdown};
+use super::{Caller, ListenSettings, Serve, Shutdown};
 
 /// After the last answer, unread bytes of the client are read and forgotten for so long, and so many, that a
 /// reset does not overtake the answer.
@@ -31,25 +31,25 @@ const HYPERS_FIELDS: usize = 100;
 pub(super) async fn serve<S: Serve>(
     stream: Stream,
     watch: Watch,
-    client: Arc<Client>,
-    service: Arc<S>,
+    caller: Arc<Caller<S>>,
     settings: &ListenSettings,
     shutdown: &Shutdown,
 ) {
-    let desk = Arc::new(Desk::default());
-    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), client.account.clone(), settings));
-    if client.account.is_some() {
+    let (desk, tls) = (Arc::new(Desk::default()), caller.client.tls);
+    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), caller.client.account.clone(), settings));
+    if caller.client.account.is_some() {
         watch.read_at_once(SMALL_READS);
     }
     let requests = Requests {
-        service,
-        client,
+        caller,
         busy: Busyness { desk: Arc::clone(&desk), watch: watch.clone() },
         pace: settings.pace,
         memory_wait: settings.memory_wait,
     };
     let mut builder = Builder::new();
-    builder.half_close(false).max_buf_size(settings.head_bytes.max(64 * 1024) + 1024);
+    // With it hyper reads nothing while it answers. It would find out only that the client has gone, which the watch below
+    // does, and take another buffer for that while the head keeps the last one. The end of TLS the watch does not see.
+    builder.half_close(!tls).max_buf_size(settings.head_bytes.max(64 * 1024) + 1024);
     // The screen is stricter; these only must not be narrower than it.
     if settings.head_fields > HYPERS_FIELDS {
         builder.max_headers(settings.head_fields);
@@ -69,6 +69,10 @@ pub(super) async fn serve<S: Serve>(
         if news && !draining && on_drain.as_mut().poll(cx).is_ready() {
             draining = true;
             connection.as_mut().graceful_shutdown();
+        }
+        // Before anything else is done for who has gone.
+        if !first && desk.busy.load(Ordering::Relaxed) && watch.is_gone() {
+            return Poll::Ready(None);
         }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(result));

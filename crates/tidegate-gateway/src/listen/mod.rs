@@ -10,13 +10,13 @@
 //! | `parked`, `displaced` | a connection that is accepted and waits, unread, for memory; what it hears if it has to go |
 //! | `peers` | `TrustedPeers`: whose forwarding fields are believed, and who stands for many clients |
 //! | `settings` | [`ListenSettings`]: every bound, with its reason |
-//! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
+//! | `serve` | [`Serve`], [`Caller`] and [`Client`]: what a service gets and gives |
 //! | `connection` | which protocol a connection speaks |
 //! | `http1`, `answering` | HTTP/1: hyper, and one request of a connection |
 //! | `screen`, `plain`, `screened` | HTTP/1: what looks at a head before hyper does |
 //! | `http2`, `stream2`, `send2`, `room` | HTTP/2: the h2 crate, one stream, how its answer is sent with credit, and how much may wait unsent |
 //! | `credit`, `window`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
-//! | `alarm` | the timers of an HTTP/2 connection |
+//! | `alarm`, `date` | the timers of an HTTP/2 connection; the `Date` of its answers |
 //! | `fault` | [`Fault`]: what the listener itself refuses |
 //! | `shutdown` | [`Shutdown`]: draining |
 
@@ -24,6 +24,7 @@ mod alarm;
 mod answering;
 mod connection;
 mod credit;
+mod date;
 mod displaced;
 mod fault;
 mod frames;
@@ -46,6 +47,6 @@ mod window;
 
 pub use fault::Fault;
 pub use listener::{ListenError, Listener};
-pub use serve::{Client, Protocol, Serve};
+pub use serve::{Caller, Client, Protocol, Serve};
 pub use settings::ListenSettings;
 pub use shutdown::Shutdown;

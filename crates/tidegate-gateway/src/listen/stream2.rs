@@ -18,9 +18,10 @@ use tokio::time::timeout;
 use crate::body::{Ahead, BoxError, ClientBody, PaceSettings, Received};
 
 use super::credit::Place;
+use super::date::dated;
 use super::room::{Chunk, Room};
 use super::waiting::One;
-use super::{Client, Fault, Serve, send2};
+use super::{Caller, Fault, Serve, send2};
 
 /// What is wrong with a head, if it is not what the h2 crate looks for.
 pub(super) fn fault_in(headers: &HeaderMap, most: usize) -> Option<Fault> {
@@ -90,8 +91,7 @@ impl From<(One, Place)> for Begin {
 /// Answers a request; returns when the client has its answer or has gone.
 pub(super) async fn answer<S: Serve>(
     Begin { request, mut respond, place }: Begin,
-    service: Arc<S>,
-    client: Arc<Client>,
+    caller: Arc<Caller<S>>,
     pace: PaceSettings,
     room: Room,
 ) {
@@ -105,7 +105,7 @@ pub(super) async fn answer<S: Serve>(
         let asks = Some(asks).filter(|_| expects);
         let request = request.map(|body| ClientBody::http2(body, pace, asks, leaves));
         // Gone before the body is sent, which may take long.
-        let mut serving = pin!(service.serve(request, client));
+        let mut serving = pin!(S::serve(caller, request));
         let mut waits = expects;
         poll_fn(|cx| {
             if respond.poll_reset(cx).is_ready() {
@@ -153,7 +153,8 @@ async fn send<B>(response: Response<B>, mut respond: SendResponse<Chunk>, pace: 
 where
     B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    dated(&mut head.headers);
     let ended = body.is_end_stream();
     // An error means that the client has gone.
     if let Ok(stream) = respond.send_response(Response::from_parts(head, ()), ended) {
