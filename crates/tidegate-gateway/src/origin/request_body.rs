@@ -9,6 +9,7 @@ use crate::memory::{Memory, Tier};
 use crate::socket::{UNWRITTEN, Watch};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tidegate::budget::Lease;
 
 use super::sent::Sent;
 
@@ -36,6 +37,7 @@ struct Over {
     most: usize,
     /// So many bytes more until it may hold a lot, if there is memory.
     until: usize,
+    lease: Option<Lease>,
 }
 
 /// So many bytes must have flowed before a body may flow freely, and before it is asked again; and what may wait unwritten
@@ -72,7 +74,7 @@ impl RequestBody {
         if let Some(parts) = &mut self.0 {
             let most = if memory.is_some() { UNWRITTEN } else { LARGE };
             let (line, memory) = (line.clone(), memory.cloned());
-            parts.over = Some(Over { line, memory, most, until: LARGE });
+            parts.over = Some(Over { line, memory, most, until: LARGE, lease: None });
         }
     }
 
@@ -105,8 +107,8 @@ impl Over {
         let plan = memory.plan();
         if self.most < LARGE {
             self.until = LARGE;
-            if let Some(lease) = memory.lease(LARGE as u64, Tier::Grow) {
-                self.line.widen(0, lease);
+            self.lease = memory.lease(LARGE as u64, Tier::Grow);
+            if self.lease.is_some() {
                 (self.most, self.until) = (LARGE, LONG);
             }
         } else {
@@ -115,6 +117,7 @@ impl Over {
             if let Some(lease) = memory.lease(plan.flows(), Tier::Grow) {
                 self.line.widen(plan.unsent(), lease);
                 self.most = plan.unwritten();
+                self.lease = None;
             }
         }
     }
