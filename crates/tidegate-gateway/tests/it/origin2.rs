@@ -70,8 +70,17 @@ async fn answer(
             _ = reset => return Ok(()),
         }
     }
+    if head.uri.path() == "/hinted" {
+        let hint = Response::builder().status(103).header("link", "</a.css>").body(()).unwrap();
+        respond.send_informational(hint)?;
+        // Until the hint has arrived.
+        book.released.acquire().await.unwrap().forget();
+    }
     let answer = Response::builder().header("content-type", "application/grpc");
-    let answer = answer.header("x-path", head.uri.path()).body(()).unwrap();
+    let mut answer = answer.header("x-path", head.uri.path()).body(()).unwrap();
+    if head.uri.path() == "/announced" {
+        answer.headers_mut().insert("trailer", "x-host".parse().unwrap());
+    }
     let mut stream = respond.send_response(answer, false)?;
     while let Some(data) = body.data().await {
         let data = data?;
@@ -105,8 +114,16 @@ async fn a_call_passes_with_its_trailers() {
     }
     assert_eq!(stand.metric("tidegate_origin_dials_total"), 1.0);
     // The same of an HTTP/1 client, which cannot be told the trailers, and which asks for an upgrade in vain.
-    let answer = stand.ask(post("/plain", "text")).await;
-    assert_eq!((answer.status, answer.text().as_str(), answer.whole), (200, "text", true));
+    let wants = |path| post(path, "text").replace("\r\n\r\n", "\r\nTE: trailers\r\n\r\n");
+    for request in [post("/plain", "text"), wants("/plain"), post("/announced", "text")] {
+        let answer = stand.ask(request).await;
+        assert_eq!((answer.status, answer.text().as_str(), answer.whole), (200, "text", true));
+        assert!(answer.trailers.is_empty(), "{answer:?}");
+    }
+    // Unless it wants them and the origin has named them: then those that were named (docs/http-semantics.md).
+    let answer = stand.ask(wants("/announced")).await;
+    assert_eq!((answer.text().as_str(), answer.trailers.len()), ("text", 1));
+    assert_eq!(answer.trailers["x-host"], "a.example");
     let answer =
         stand.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
     assert_eq!(answer.status, 200);
@@ -196,4 +213,17 @@ async fn a_star_is_for_the_server() {
     let stand = stand(&origin, "").await;
     let answer = stand.ask("OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     assert_eq!((answer.status, answer.header("x-path")), (200, "*"));
+}
+
+#[tokio::test]
+async fn interim_answers_pass() {
+    let origin = Origin2::start(100).await;
+    let stand = stand(&origin, "").await;
+    let mut client = Wire2::connect(stand.address).await;
+    let (mut answer, _) = client.begin(post2("/hinted").body(()).unwrap(), true).await;
+    let hint = std::future::poll_fn(|cx| answer.poll_informational(cx));
+    let hint = crate::stand::bounded("a hint", hint).await.unwrap().unwrap();
+    assert!(hint.status() == 103 && hint.headers()["link"] == "</a.css>", "{hint:?}");
+    origin.book.released.add_permits(1);
+    assert_eq!(whole(answer).await.unwrap().trailers["grpc-status"], "0");
 }
