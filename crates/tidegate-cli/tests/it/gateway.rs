@@ -22,6 +22,10 @@ fn what_cannot_be_used_is_explained_with_exit_code_2() {
         (&["--config", file], vec!["wrong.toml", "line 2", "unknown field `limt`"]),
         (&["check", file], vec!["wrong.toml", "line 2", "unknown field `limt`"]),
         (&["http://127.0.0.1:1", "--tls-cert", "/none"], vec!["tls-key", "missing"]),
+        (&["http://127.0.0.1:1", "--head-timeout", "0s"], vec!["head-timeout", "at least 1ms"]),
+        (&["http://127.0.0.1:1", "--limit", "2000000000000000000"], vec!["limit", "at most"]),
+        (&["http://127.0.0.1:1", "--listen", "127.0.0.1:9900"], vec!["admin", "listen"]),
+        (&["http://127.0.0.1:1", "--max-streams", "0"], vec!["max-streams", "at least 1"]),
     ] {
         let output = tidegate(arguments);
         let said = text(&output.stderr);
