@@ -93,7 +93,7 @@ pub(crate) struct Flags {
     /// A proxy, or a network of them, whose X-Forwarded-* fields are believed; may be repeated
     #[arg(long, value_name = "NETWORK")]
     trusted_proxy: Vec<String>,
-    /// Decide and count, refuse nothing
+    /// Decide and count, refuse nothing for load; --memory and --max-connections still hold
     #[arg(long)]
     dry_run: bool,
     /// One line for each request on standard output: off, json or logfmt [default: off]

@@ -2,24 +2,45 @@
 //! contended`.
 //!
 //! Sixty-four tasks on two threads want four units again and again, so that everybody waits and every release
-//! hands over. Runs are interleaved; the medians are printed, and those of the pairs' ratios: of the pace, and of the
-//! processor's time for an admission (Linux), which holds on a machine that others use as well. What a wait that is bounded in
-//! time costs at least shows a semaphore on a runtime with an idle timer, and one with two readings of the clock.
+//! hands over. Between the semaphore and the limiter stands what is promised: each rung is a semaphore whose callers do
+//! one thing more that a wait needs which is bounded, or measured. Runs are interleaved, after one that does not count; printed are the
+//! medians of the pairs' ratios: of the pace, of the processor's time for an admission (Linux), which holds on a machine that
+//! others use as well, and of the pace in those pairs whose threads both had a processor all the time. Beside it
+//! instructions (callgrind; eight tasks on one thread).
 
-#![allow(clippy::unwrap_used)] // a program of its own: it may stop where it stands
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a program of its own: it may stop where it stands
+
+mod count;
 
 use std::future::Future;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate::{Demand, Limiter, QueueConfig};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-const UNITS: u64 = 4;
+const UNITS: usize = 4;
 const TASKS: u64 = 64;
-const ROUNDS: u64 = 5_000;
-const RUNS: usize = 9;
+const ROUNDS: u64 = 2_500;
+const RUNS: usize = 25;
+/// Longer than any run.
+const LONG: Duration = Duration::from_secs(600);
+
+/// What is compared, the semaphore first.
+const RUNGS: [(&str, &str); 9] = [
+    ("semaphore", "semaphore"),
+    ("owned", "… its permits own it"),
+    ("runtime", "… and a look which runtime"),
+    ("timer", "semaphore, idle timer"),
+    ("bounded", "… owned, runtime, idle timer"),
+    ("clock", "semaphore, clock twice"),
+    ("fixed", "fixed (bar: 0.8)"),
+    ("measured", "fixed, every wait measured"),
+    ("tracked", "fixed, holders tracked"),
+];
 
 /// The processor's time, in nanoseconds, that the threads of this program have had; 0 where that is not told.
 fn processor() -> u64 {
@@ -30,104 +51,133 @@ fn processor() -> u64 {
     tasks.flatten().filter_map(|task| of_task(task.path())).sum()
 }
 
-/// Admissions a second.
-async fn pace<F: Future<Output = ()> + Send + 'static>(work: impl Fn() -> F) -> f64 {
-    let start = Instant::now();
-    let tasks: Vec<_> = (0..TASKS).map(|_| tokio::spawn(work())).collect();
+struct Subjects {
+    semaphore: Arc<Semaphore>,
+    fixed: Limiter,
+    measured: Limiter,
+    tracked: Limiter,
+}
+
+impl Subjects {
+    fn new() -> Self {
+        let limiter = |tracked| {
+            let queue = QueueConfig::bounded(TASKS);
+            Limiter::builder().limit(UNITS as u64).queue(queue).track_occupants(tracked).build().unwrap()
+        };
+        Self {
+            semaphore: Arc::new(Semaphore::new(UNITS)),
+            fixed: limiter(false),
+            measured: limiter(false),
+            tracked: limiter(true),
+        }
+    }
+
+    /// So many tasks, so many times each.
+    async fn run(&self, rung: &str, tasks: u64, rounds: u64) {
+        let semaphore = &self.semaphore;
+        let owned = async |semaphore: &Arc<Semaphore>| Arc::clone(semaphore).acquire_owned().await.unwrap();
+        let Self { fixed, measured, tracked, .. } = self;
+        let timer = async { tokio::time::sleep(LONG).await };
+        let timer = matches!(rung, "timer" | "bounded").then(|| tokio::spawn(timer));
+        // A macro, because a closure over futures would put something between.
+        macro_rules! every {
+            ($shared:ident, $take:expr) => {
+                all(tasks, || {
+                    let $shared = $shared.clone();
+                    async move {
+                        for _ in 0..rounds {
+                            let permit = $take;
+                            tokio::task::yield_now().await;
+                            drop(permit);
+                        }
+                    }
+                })
+                .await
+            };
+        }
+        match rung {
+            "semaphore" | "timer" => every!(semaphore, semaphore.acquire().await.unwrap()),
+            "owned" => every!(semaphore, owned(&semaphore).await),
+            "runtime" | "bounded" => every!(semaphore, {
+                black_box(Handle::try_current().map(|handle| handle.id()).ok());
+                owned(&semaphore).await
+            }),
+            "clock" => every!(semaphore, {
+                black_box(Instant::now());
+                let permit = semaphore.acquire().await.unwrap();
+                black_box(Instant::now());
+                permit
+            }),
+            "measured" => every!(measured, measured.acquire(Demand::ONE.max_wait(LONG)).await.unwrap()),
+            "tracked" => every!(tracked, tracked.acquire(Demand::ONE).await.unwrap()),
+            "fixed" => every!(fixed, fixed.acquire(Demand::ONE).await.unwrap()),
+            other => unreachable!("no rung {other}"),
+        }
+        if let Some(timer) = timer {
+            timer.abort();
+        }
+    }
+}
+
+async fn all<F: Future<Output = ()> + Send + 'static>(tasks: u64, work: impl Fn() -> F) {
+    let tasks: Vec<_> = (0..tasks).map(|_| tokio::spawn(work())).collect();
     for task in tasks {
         task.await.unwrap();
     }
-    let elapsed: Duration = start.elapsed();
-    (TASKS * ROUNDS) as f64 / elapsed.as_secs_f64()
 }
 
-/// `readings` of the clock for each admission.
-async fn semaphore(readings: u32) -> f64 {
-    let semaphore = Arc::new(Semaphore::new(UNITS as usize));
-    pace(|| {
-        let semaphore = Arc::clone(&semaphore);
-        async move {
-            for _ in 0..ROUNDS {
-                for _ in 0..readings {
-                    std::hint::black_box(Instant::now());
-                }
-                let permit = semaphore.acquire().await.unwrap();
-                tokio::task::yield_now().await;
-                drop(permit);
-            }
-        }
-    })
-    .await
-}
+/// Nanoseconds an admission: of the wall's clock, and of the processor.
+type Cost = (f64, f64);
 
-/// While a timer that nobody hears is set.
-async fn semaphore_beside_a_timer() -> f64 {
-    let timer = tokio::spawn(tokio::time::sleep(Duration::from_secs(600)));
-    let pace = semaphore(0).await;
-    timer.abort();
-    pace
-}
-
-async fn limiter(tracked: bool) -> f64 {
-    let queue = QueueConfig::bounded(TASKS - UNITS);
-    let limiter = Limiter::builder().limit(UNITS).queue(queue).track_occupants(tracked).build().unwrap();
-    pace(|| {
-        let limiter = limiter.clone();
-        async move {
-            for _ in 0..ROUNDS {
-                let permit = limiter.acquire(Demand::ONE).await.unwrap();
-                tokio::task::yield_now().await;
-                drop(permit);
-            }
-        }
-    })
-    .await
+fn cost(runtime: &Runtime, subjects: &Subjects, rung: &str) -> Cost {
+    let (start, before) = (Instant::now(), processor());
+    runtime.block_on(subjects.run(rung, TASKS, ROUNDS));
+    let each = |nanos: f64| nanos / (TASKS * ROUNDS) as f64;
+    (each(start.elapsed().as_nanos() as f64), each(processor().saturating_sub(before) as f64))
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or_default()
-}
-
-/// Of pairs: the median of how many times the first the second is.
-fn ratio(first: &[f64], second: &[f64]) -> f64 {
-    median(first.iter().zip(second).map(|(first, second)| second / first).collect())
-}
-
-/// The pace, and the processor's nanoseconds for an admission.
-fn run(work: impl FnOnce() -> f64) -> (f64, f64) {
-    let before = processor();
-    let pace = work();
-    (pace, processor().saturating_sub(before) as f64 / (TASKS * ROUNDS) as f64)
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn main() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
-    let mut runs: [(Vec<f64>, Vec<f64>); 5] = Default::default();
-    for _ in 0..RUNS {
-        let round = [
-            run(|| runtime.block_on(semaphore(0))),
-            run(|| runtime.block_on(semaphore_beside_a_timer())),
-            run(|| runtime.block_on(semaphore(2))),
-            run(|| runtime.block_on(limiter(false))),
-            run(|| runtime.block_on(limiter(true))),
-        ];
-        for ((paces, costs), (pace, cost)) in runs.iter_mut().zip(round) {
-            paces.push(pace);
-            costs.push(cost);
+    let subjects = Subjects::new();
+    if let Some((rung, rounds)) = count::asked() {
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        return count::repeat(1, || runtime.block_on(subjects.run(&rung, 8, rounds / 8)));
+    }
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let mut costs: [Vec<Cost>; RUNGS.len()] = Default::default();
+    for run in 0..=RUNS {
+        for ((rung, _), costs) in RUNGS.iter().zip(&mut costs) {
+            let cost = cost(&runtime, &subjects, rung);
+            if run > 0 {
+                costs.push(cost);
+            }
         }
     }
-    let plain = runs[0].clone();
-    let names =
-        ["semaphore", "semaphore, idle timer", "semaphore, clock twice", "fixed (bar: 0.8)", "tracked"];
-    println!("{:<24}{:>23} {:>23}", "", "admissions a second", "CPU ns an admission");
-    for (name, (paces, costs)) in names.into_iter().zip(runs) {
-        let (faster, cheaper) = (ratio(&plain.0, &paces), ratio(&costs, &plain.1));
+    let counted = count::available();
+    println!(
+        "{:<30}{:>14}{:>9}{:>9}{:>9}{:>14}{:>14}",
+        "", "admissions/s", "pace", "CPU ns", "", "both ran", "instructions"
+    );
+    for ((rung, name), own) in RUNGS.iter().zip(&costs) {
+        let pairs = || costs[0].iter().zip(own);
+        let both = |cost: &Cost| cost.1 > 1.75 * cost.0;
+        let both: Vec<f64> = pairs()
+            .filter(|(plain, own)| both(plain) && both(own))
+            .map(|(plain, own)| plain.0 / own.0)
+            .collect();
         println!(
-            "{name:<24}{:>10.0} {faster:>10.2} x {:>11.0} {cheaper:>9.2} x",
-            median(paces),
-            median(costs)
+            "{name:<30}{:>14.0}{:>7.2} x{:>9.0}{:>7.2} x{:>7.2} x of {:>2}{:>14.0}",
+            1e9 / median(own.iter().map(|cost| cost.0).collect()),
+            median(pairs().map(|(plain, own)| plain.0 / own.0).collect()),
+            median(own.iter().map(|cost| cost.1).collect()),
+            median(pairs().map(|(plain, own)| plain.1 / own.1).collect()),
+            median(both.clone()),
+            both.len(),
+            if counted { count::per_operation(rung) } else { f64::NAN },
         );
     }
 }

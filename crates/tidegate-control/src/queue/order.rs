@@ -20,6 +20,7 @@ const NONE: u32 = u32::MAX;
 struct Node<T> {
     entry: Option<Entry<T>>,
     generation: u32,
+    /// Means nothing in the first of a line: who is served need not touch the next.
     before: u32,
     after: u32,
     passed: u8,
@@ -49,15 +50,17 @@ struct Line {
 /// assert_eq!(queue.pop(1).unwrap().value, "payment");
 /// ```
 #[derive(Debug)]
+#[repr(C)] // what every event writes stands together
 pub struct ClassQueue<T> {
-    nodes: Vec<Node<T>>,
-    free: u32,
+    /// Lowest class first.
     lines: [Line; CLASSES],
+    free: u32,
+    turns: u32,
+    len: usize,
     /// One bit for each class that waits.
     standing: u8,
-    len: usize,
+    nodes: Vec<Node<T>>,
     capacity: usize,
-    turns: u32,
 }
 
 impl<T> ClassQueue<T> {
@@ -122,10 +125,12 @@ impl<T> ClassQueue<T> {
             .iter()
             .skip(class.index() + 1)
             .fold(0, |sum: u64, line| sum.saturating_add(line.weight));
-        let mut at = self.node(place.index())?.before;
-        while let Some(node) = self.node(at) {
-            ahead = ahead.saturating_add(node.entry.as_ref().map_or(0, |entry| entry.weight));
-            at = node.before;
+        let head = self.lines.get(class.index())?.head;
+        let mut at = place.index();
+        while at != head {
+            at = self.node(at)?.before;
+            let entry = self.node(at).and_then(|node| node.entry.as_ref());
+            ahead = ahead.saturating_add(entry.map_or(0, |entry| entry.weight));
         }
         Some(ahead)
     }
@@ -225,12 +230,9 @@ impl<T> ClassQueue<T> {
         self.free = head;
         line.head = after;
         line.weight = line.weight.saturating_sub(weight);
-        match self.nodes.get_mut(after as usize) {
-            Some(next) => next.before = NONE,
-            None => {
-                line.tail = NONE;
-                self.standing = 0;
-            }
+        if after == NONE {
+            line.tail = NONE;
+            self.standing = 0;
         }
         self.turns = 0;
         self.len -= 1;
@@ -346,7 +348,8 @@ impl<T> ClassQueue<T> {
     fn unlink(&mut self, index: u32) -> Option<Entry<T>> {
         let node = self.nodes.get_mut(index as usize)?;
         let entry = node.entry.take()?;
-        let (before, after) = (node.before, node.after);
+        let is_first = self.lines.get(entry.class.index()).is_some_and(|line| line.head == index);
+        let (before, after) = (if is_first { NONE } else { node.before }, node.after);
         node.generation = node.generation.wrapping_add(1);
         node.after = self.free;
         self.free = index;
@@ -357,7 +360,7 @@ impl<T> ClassQueue<T> {
             node.before = before;
         }
         if let Some(line) = self.lines.get_mut(entry.class.index()) {
-            if line.head == index {
+            if is_first {
                 line.head = after;
             }
             if line.tail == index {

@@ -7,6 +7,8 @@ const WINDOW_UNITS: u64 = 30;
 const WINDOW_LEAST_NANOS: u64 = 20_000_000;
 /// … after this time, so that a slow service is measured too.
 const WINDOW_NANOS: u64 = 200_000_000;
+/// A window shows a pace after this time, for those who need no more than its order of magnitude.
+const GLIMPSE_NANOS: u64 = 1_000_000;
 /// Share of a new window in the average; three windows carry two thirds of it.
 const SMOOTHING: f64 = 0.3;
 /// The 90 % point of the standard normal distribution.
@@ -105,6 +107,16 @@ impl DrainRate {
         self.rate
     }
 
+    /// Units per second in the window that is open at `now`, once it has gone on for [`WINDOW_UNITS`] dispatches and
+    /// a millisecond: too little to predict waits by, enough to see that they are short.
+    #[must_use]
+    pub fn so_far(&self, now: u64) -> Option<f64> {
+        let window = self.window?;
+        let elapsed = window.open_for(now);
+        let enough = window.dispatches >= WINDOW_UNITS && elapsed >= GLIMPSE_NANOS;
+        enough.then(|| window.units as f64 * SECOND / elapsed as f64)
+    }
+
     /// Units of one dispatch, on the average, or `None` before the first window closed.
     #[must_use]
     pub fn size(&self) -> Option<f64> {
@@ -138,6 +150,25 @@ mod tests {
     use super::*;
 
     const MS: u64 = 1_000_000;
+
+    #[test]
+    fn a_pace_is_seen_before_it_is_measured() {
+        let mut drain = DrainRate::default();
+        assert_eq!(drain.so_far(MS), None);
+        drain.bound(0);
+        drain.taken(0, 1000, 1000);
+        assert_eq!(drain.so_far(MS / 2), None, "a moment is no pace");
+        let mut drain = DrainRate::default();
+        drain.bound(0);
+        for dispatch in 1..30 {
+            drain.taken(dispatch * MS / 10, 2, 1);
+        }
+        assert_eq!(drain.so_far(3 * MS), None, "too few");
+        drain.taken(3 * MS, 2, 1);
+        assert_eq!((drain.rate(), drain.so_far(3 * MS)), (None, Some(20_000.0)));
+        drain.unbound();
+        assert_eq!(drain.so_far(4 * MS), None);
+    }
 
     #[test]
     fn steady_dispatches_give_their_rate() {

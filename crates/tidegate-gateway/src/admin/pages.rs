@@ -14,7 +14,7 @@ use tidegate::http::Problem;
 
 use crate::body::{Ahead, BoxError, ClientBody};
 use crate::gateway::Gateway;
-use crate::listen::{Client, Fault, Serve};
+use crate::listen::{Caller, Client, Fault, Serve};
 use crate::refuse::Audience;
 
 /// Answers operators, and orchestrators.
@@ -78,11 +78,10 @@ impl Serve for Admin {
     type Body = Page;
 
     fn serve(
-        self: Arc<Self>,
+        caller: Arc<Caller<Self>>,
         request: Request<ClientBody>,
-        _: Arc<Client>,
     ) -> impl Future<Output = Response<Page>> + Send + Unpin + 'static {
-        let page = self.page(request.method(), request.uri().path(), request.uri().query());
+        let page = caller.service.page(request.method(), request.uri().path(), request.uri().query());
         std::future::ready(page)
     }
 

@@ -60,7 +60,7 @@ pub struct Config {
     pub stall_timeout: Option<Span>,
     /// Proxies whose forwarding fields are believed.
     pub trusted_proxy: Option<Vec<String>>,
-    /// Decide and count, refuse nothing.
+    /// Decide and count, refuse nothing for load; `memory` and `max-connections` still hold.
     pub dry_run: Option<bool>,
     /// `off`, `json` or `logfmt`.
     pub access_log: Option<LogWord>,

@@ -40,12 +40,13 @@ const SMALL: usize = 8 * 1024;
 pub(super) struct Charge {
     gateway: Arc<Gateway>,
     bytes: u64,
+    over: bool,
     _lease: Option<Lease>,
 }
 
 impl Charge {
     /// Charges `bytes` to the queue, and beyond what a request's own charge covers to the memory; as many as that covers, if
-    /// there is no memory for more. **When the queue is full**: refused for [`Reason::Memory`].
+    /// there is no memory for more. **When the queue is full**: refused for [`Reason::Memory`], but not in a dry run.
     fn new(gateway: &Arc<Gateway>, bytes: u64) -> Result<Self, Problem> {
         let lease = match &gateway.settings.memory {
             Some(memory) if bytes > COVERED => Some(memory.lease(bytes - COVERED, Tier::Grow)),
@@ -53,17 +54,23 @@ impl Charge {
         };
         let bytes = if matches!(lease, Some(None)) { COVERED } else { bytes };
         let most = gateway.settings.max_queue_bytes;
-        gateway
+        let over = gateway
             .queue_bytes
             .fetch_update(Relaxed, Relaxed, |held| held.checked_add(bytes).filter(|sum| *sum <= most))
-            .map_err(|_| {
-                Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Reason::Memory,
-                    "The gateway's memory for waiting requests is used up.",
-                )
-            })?;
-        Ok(Self { gateway: Arc::clone(gateway), bytes, _lease: lease.flatten() })
+            .is_err();
+        if over && !gateway.settings.dry_run {
+            let detail = "The gateway's memory for waiting requests is used up.";
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, Reason::Memory, detail));
+        }
+        if over {
+            gateway.queue_bytes.fetch_add(bytes, Relaxed);
+        }
+        Ok(Self { gateway: Arc::clone(gateway), bytes, over, _lease: lease.flatten() })
+    }
+
+    /// Would it have been refused, were this no dry run?
+    pub(super) fn is_over(&self) -> bool {
+        self.over
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::body::{Ahead, BoxError};
 use crate::origin::ReplyBody;
 
 use super::record::Record;
-use super::unread::{Unread, Watched};
+use super::unread::{Watched, place_if_free};
 
 /// A gRPC answer that goes on for longer than this is a stream, and leaves the limiter: a call is done within it,
 /// or is long enough that its rate says nothing about the origin's load.
@@ -41,7 +40,6 @@ pub(super) struct Relay {
     pub(super) permit: Option<Permit>,
     /// Holds the permit while the client might not read.
     pub(super) watched: Option<Watched>,
-    pub(super) unread: Arc<Unread>,
     pub(super) outcome: Outcome,
     /// Held by an endless answer in the permit's place.
     pub(super) stream: Option<Permit>,
@@ -78,7 +76,7 @@ impl Relay {
     /// From now on it counts as a stream if the client does not read.
     pub(super) fn watch(&mut self) {
         if let Some(permit) = self.permit.take() {
-            self.watched = Some(self.unread.watch(permit));
+            self.watched = Some(self.record.gateway().unread.watch(permit));
         }
     }
 
@@ -114,7 +112,7 @@ impl Relay {
             return;
         }
         // With no place among the streams it keeps its permit, so that it stays counted.
-        if let Ok(stream) = streams.try_acquire(1) {
+        if let Some(stream) = place_if_free(streams) {
             self.stream = Some(stream);
             if let Some(permit) = self.take_permit() {
                 permit.ignore();

@@ -11,11 +11,11 @@ use http::{Request, Response};
 use prometheus_client::registry::Registry;
 use tidegate::http::Problem;
 use tidegate::limit::Knee;
-use tidegate::{ConfigError, Limiter, Permit, QueueConfig, Reason};
+use tidegate::{ConfigError, Limiter, LimiterStats, Permit, QueueConfig, Reason};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::body::ClientBody;
-use crate::listen::{Client, Fault, Serve, Shutdown};
+use crate::listen::{Caller, Client, Fault, Serve, Shutdown};
 use crate::memory::{Memory, MemoryFacts};
 use crate::observe::{AccessLog, MemoryStatus, Metrics, Snapshot, Status, Why};
 use crate::origin::{Origin, OriginFacts};
@@ -52,6 +52,8 @@ pub struct Gateway {
     pub(super) log: Option<AccessLog>,
     pub(super) shutdown: Shutdown,
     pub(super) queue_bytes: AtomicU64,
+    /// Requests of a dry run whose bodies would not have found room.
+    pub(super) would_refuse: AtomicU64,
     registry: Registry,
     connections: OnceLock<Limiter>,
 }
@@ -81,7 +83,8 @@ impl Gateway {
         }
         .build()?;
         let bounded = |name: &'static str, limit: u64| {
-            Limiter::builder().name(name).limit(limit).queue(QueueConfig::none()).build()
+            let builder = Limiter::builder().name(name).limit(limit).dry_run(settings.dry_run);
+            builder.queue(QueueConfig::none()).build()
         };
         let bypass = bounded("bypass", settings.max_bypass)?;
         let streams = bounded("streams", settings.max_streams)?;
@@ -106,6 +109,7 @@ impl Gateway {
                 log,
                 shutdown,
                 queue_bytes: AtomicU64::new(0),
+                would_refuse: AtomicU64::new(0),
                 registry,
                 connections: OnceLock::new(),
             }
@@ -205,7 +209,7 @@ impl Gateway {
             admitted: stats.admitted,
             expired: stats.expired,
             canceled: stats.canceled,
-            would_refuse: stats.would_refuse,
+            would_refuse: self.would_refuse(&stats),
             refused,
             connections: connections.in_flight,
             connections_limit: connections.limit,
@@ -216,6 +220,12 @@ impl Gateway {
                 addresses: memory.parties(HOLDERS),
             }),
         }
+    }
+
+    /// What a dry run let pass at each of its doors. Only an endless answer can meet two that are full.
+    fn would_refuse(&self, origin: &LimiterStats) -> u64 {
+        let doors = [&self.bypass, &self.streams].map(|door| door.stats().would_refuse);
+        origin.would_refuse + doors.iter().sum::<u64>() + self.would_refuse.load(Relaxed)
     }
 
     /// What the origin said of its load goes with the permit to the limiter.
@@ -243,11 +253,10 @@ impl Serve for Gateway {
     type Body = Answer;
 
     fn serve(
-        self: Arc<Self>,
+        caller: Arc<Caller<Self>>,
         request: Request<ClientBody>,
-        client: Arc<Client>,
     ) -> impl Future<Output = Response<Answer>> + Send + Unpin + 'static {
-        way::go(self, request, client)
+        way::go(caller, request)
     }
 
     fn refuse(&self, fault: Fault, client: &Client) -> Response<Answer> {

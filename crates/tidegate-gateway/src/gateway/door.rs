@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use http::{StatusCode, request};
 use tidegate::http::Problem;
@@ -47,6 +48,10 @@ pub(super) async fn read_ahead(
         }
     }
     let (body, charge) = ahead::read(&gateway, body, length).await?;
+    // In a dry run only. Whom the door itself would refuse, it counts in a moment.
+    if charge.is_over() && !matches!(gateway.limiter.readiness_for(&demand), Readiness::Saturated { .. }) {
+        gateway.would_refuse.fetch_add(1, Relaxed);
+    }
     Ok((Asks { head, body, waiting_bytes: Some(charge) }, demand))
 }
 

@@ -14,6 +14,7 @@ use tidegate_control::sample::Outcome;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::listen::Caller;
 use crate::origin::{Exchange, OriginError, OriginErrorKind, Reply};
 
 use super::Gateway;
@@ -23,13 +24,13 @@ use super::Gateway;
 pub(super) struct InFlight {
     exchange: Option<Exchange>,
     permit: Option<Permit>,
-    gateway: Arc<Gateway>,
+    caller: Arc<Caller<Gateway>>,
     kind: u8,
 }
 
 impl InFlight {
-    pub(super) fn new(gateway: &Arc<Gateway>, exchange: Exchange, permit: Permit, kind: u8) -> Self {
-        Self { exchange: Some(exchange), permit: Some(permit), gateway: Arc::clone(gateway), kind }
+    pub(super) fn new(caller: &Arc<Caller<Gateway>>, exchange: Exchange, permit: Permit, kind: u8) -> Self {
+        Self { exchange: Some(exchange), permit: Some(permit), caller: Arc::clone(caller), kind }
     }
 
     /// Ready with the answer's head, or with why there is none; then [`ends`](Self::ends) must be said.
@@ -60,7 +61,7 @@ impl Drop for InFlight {
         permit.late();
         if let (true, Ok(runtime)) = (exchange.leave(), Handle::try_current()) {
             // As many of these as there are permits.
-            runtime.spawn(linger(Arc::clone(&self.gateway), exchange, permit, self.kind));
+            runtime.spawn(linger(Arc::clone(&self.caller.service), exchange, permit, self.kind));
         }
     }
 }

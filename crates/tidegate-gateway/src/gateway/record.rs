@@ -7,7 +7,7 @@ use http::{StatusCode, request};
 use tidegate::{Criticality, Permit, Reason};
 use tokio::time::Instant;
 
-use crate::listen::Client;
+use crate::listen::Caller;
 use crate::observe::{Line, Stage};
 
 use super::Gateway;
@@ -15,7 +15,7 @@ use super::Gateway;
 /// A request from its head to its end. Dropped before [`finish`](Self::finish), it counts as left by its client.
 #[derive(Debug)]
 pub(super) struct Record {
-    gateway: Arc<Gateway>,
+    caller: Arc<Caller<Gateway>>,
     started: Instant,
     /// When it went to the origin. A permit's own time is not measured where a fixed limit has room.
     sent: Option<Instant>,
@@ -31,12 +31,12 @@ const LEFT: u16 = 499;
 
 impl Record {
     pub(super) fn begin(
-        gateway: &Arc<Gateway>,
+        caller: &Arc<Caller<Gateway>>,
         head: &request::Parts,
-        client: &Client,
         class: Criticality,
         patience: Duration,
     ) -> Self {
+        let Caller { service: gateway, client } = &**caller;
         gateway.metrics.request();
         let line = gateway.log.as_ref().map(|_| {
             Box::new(Line {
@@ -53,7 +53,7 @@ impl Record {
         });
         let started = Instant::now();
         Self {
-            gateway: Arc::clone(gateway),
+            caller: Arc::clone(caller),
             started,
             sent: None,
             patience,
@@ -61,6 +61,11 @@ impl Record {
             over: false,
             line,
         }
+    }
+
+    /// Where it is answered.
+    pub(super) fn gateway(&self) -> &Arc<Gateway> {
+        &self.caller.service
     }
 
     /// The request is in this stage now.
@@ -73,7 +78,7 @@ impl Record {
         self.stage = Stage::Origin;
         self.sent = Some(if at_once { self.started } else { Instant::now() });
         let waited = permit.waited();
-        self.gateway.metrics.waited(waited);
+        self.gateway().metrics.waited(waited);
         if let Some(line) = &mut self.line {
             line.waited_ms = Line::millis(waited);
         }
@@ -83,7 +88,7 @@ impl Record {
     pub(super) fn served(&mut self) -> bool {
         let now = Instant::now();
         let held = self.sent.map_or(Duration::ZERO, |sent| now.saturating_duration_since(sent));
-        self.gateway.metrics.origin(held);
+        self.gateway().metrics.origin(held);
         if let Some(line) = &mut self.line {
             line.origin_ms = Line::millis(held);
         }
@@ -99,12 +104,12 @@ impl Record {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        if let (Some(mut line), Some(log)) = (self.line.take(), &self.gateway.log) {
+        if let (Some(mut line), Some(log)) = (self.line.take(), &self.caller.service.log) {
             line.status = status;
             line.reason = reason;
             line.total_ms = Line::millis(self.started.elapsed());
             if !log.write(&line) {
-                self.gateway.metrics.log_line_lost();
+                self.gateway().metrics.log_line_lost();
             }
         }
     }
@@ -113,7 +118,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.over {
-            self.gateway.metrics.left(self.stage);
+            self.gateway().metrics.left(self.stage);
             self.end(LEFT, Some(self.stage.name()));
         }
     }

@@ -41,7 +41,7 @@ pub struct GatewaySettings {
     pub memory: Option<Memory>,
     /// Whose forwarding fields are believed.
     pub trusted_proxies: TrustedPeers,
-    /// Decide and count, refuse nothing.
+    /// Decide and count, refuse nothing for load. What bounds the gateway itself (memory, connections) still holds.
     pub dry_run: bool,
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
-use tidegate::{Limiter, Permit};
+use tidegate::{Limiter, Permit, Readiness};
 
 /// Looks at which an answer must be found in the same place until it counts as unread. With a look every 250 ms that
 /// is 1 s: longer than round trips and bursts of a client that reads, and short against the 30 s of the stall timer.
@@ -65,7 +65,7 @@ impl Unread {
             }
             let mut held = lock(&entry.held.permit);
             if held.0.is_some() {
-                if let Ok(stream) = streams.try_acquire(1) {
+                if let Some(stream) = place_if_free(streams) {
                     held.1 = Some(stream);
                     if let Some(permit) = held.0.take() {
                         permit.ignore();
@@ -74,6 +74,12 @@ impl Unread {
             }
         }
     }
+}
+
+/// A place among the streams for an answer that keeps its permit if there is none: nobody is refused, so that a dry run,
+/// which would give it one all the same, has nothing to count.
+pub(super) fn place_if_free(streams: &Limiter) -> Option<Permit> {
+    if matches!(streams.readiness(), Readiness::Ready { .. }) { streams.try_acquire(1).ok() } else { None }
 }
 
 impl Watched {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::body::{BoxError, ClientBody};
 use crate::classify::{criticality_of, kind_of, time_left};
-use crate::listen::{Client, Protocol};
+use crate::listen::{Caller, Protocol};
 use crate::memory::{TUNNEL, Tier};
 use crate::observe::Stage;
 use crate::origin::{OriginError, OriginErrorKind, Reply, RequestBody};
@@ -37,8 +37,7 @@ use super::stop::Stop;
 
 /// One request on its way. Nothing happens before it is polled.
 pub(super) struct Way {
-    gateway: Arc<Gateway>,
-    client: Arc<Client>,
+    caller: Arc<Caller<Gateway>>,
     at: Place,
     /// After the place, so that what is to be counted of one that leaves is counted when it has left.
     known: Option<Known>,
@@ -64,8 +63,8 @@ struct Known {
 }
 
 /// Answers a request.
-pub(super) fn go(gateway: Arc<Gateway>, request: Request<ClientBody>, client: Arc<Client>) -> Way {
-    Way { gateway, client, at: Place::Heard(request), known: None }
+pub(super) fn go(caller: Arc<Caller<Gateway>>, request: Request<ClientBody>) -> Way {
+    Way { caller, at: Place::Heard(request), known: None }
 }
 
 impl Future for Way {
@@ -116,7 +115,7 @@ impl Future for Way {
 impl Way {
     /// Reads the head, and goes on to the door; or the answer, if there is one already.
     fn begin(&mut self, request: Request<ClientBody>) -> Option<Response<Answer>> {
-        let gateway = &self.gateway;
+        let gateway = &self.caller.service;
         let (mut head, mut body) = request.into_parts();
         let fields = Fields::of(&head.headers);
         let told = fields.has(Fields::AUDIENCE | Fields::CONTENT_TYPE);
@@ -125,7 +124,7 @@ impl Way {
             if fields.has(Fields::CLASS) { criticality_of(&head.headers) } else { Criticality::Critical };
         let left = if fields.has(Fields::TIME) { time_left(&head.headers) } else { None };
         let patience = left.unwrap_or(gateway.settings.client_timeout);
-        let record = Record::begin(gateway, &head, &self.client, class, patience);
+        let record = Record::begin(&self.caller, &head, class, patience);
         let kind = kind_of(&head.method, head.uri.path());
         let grpc = fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers);
         self.known = Some(Known { record, audience, kind, grpc, upgrade: None });
@@ -140,7 +139,7 @@ impl Way {
             return Some(self.stop(stop));
         }
         if let Some(length) = declared.filter(|length| *length > 0 && !body.is_end_stream()) {
-            let reading = door::read_ahead(Arc::clone(&self.gateway), head, body, length, demand);
+            let reading = door::read_ahead(Arc::clone(&self.caller.service), head, body, length, demand);
             self.at = Place::Reading(Box::pin(reading));
             return None;
         }
@@ -148,8 +147,8 @@ impl Way {
         if !bypasses {
             return self.ask(asks, demand);
         }
-        self.gateway.metrics.bypassed();
-        match self.gateway.bypass.try_acquire(demand) {
+        self.caller.service.metrics.bypassed();
+        match self.caller.service.bypass.try_acquire(demand) {
             Ok(permit) => self.send(asks, permit, true),
             Err(refused) => Some(self.stop(problem_of(&refused).into())),
         }
@@ -170,7 +169,7 @@ impl Way {
         if grpc {
             body.without_pace();
         }
-        let (gateway, client) = (&self.gateway, &self.client);
+        let Caller { service: gateway, client } = &*self.caller;
         let http2 = gateway.origin.speaks_http2();
         // HTTP/2 has no such upgrade, so an origin that is spoken to in it is not asked.
         let may_upgrade = !http2 && fields.has(Fields::UPGRADE) && wants_upgrade(head);
@@ -195,7 +194,7 @@ impl Way {
         if let Some(known) = &mut self.known {
             known.record.enters(Stage::Waiting);
         }
-        match self.gateway.limiter.enqueue(demand) {
+        match self.caller.service.limiter.enqueue(demand) {
             Ok(Admission::Admitted(permit)) => {
                 let at_once = asks.waiting_bytes.is_none();
                 self.send(asks, permit, at_once)
@@ -218,8 +217,8 @@ impl Way {
             known.record.admitted(&permit, at_once);
             kind = known.kind;
         }
-        let exchange = self.gateway.origin.send(Request::from_parts(head, body));
-        self.at = Place::Origin(InFlight::new(&self.gateway, exchange, permit, kind));
+        let exchange = self.caller.service.origin.send(Request::from_parts(head, body));
+        self.at = Place::Origin(InFlight::new(&self.caller, exchange, permit, kind));
         None
     }
 
@@ -227,7 +226,7 @@ impl Way {
     fn relay(&mut self, mut reply: Reply, mut permit: Option<Permit>, mut known: Known) -> Response<Answer> {
         let (status, fields) = (reply.head.status, Fields::of(&reply.head.headers));
         if fields.has(Fields::LOAD) {
-            self.gateway.hear(take_report(&mut reply.head.headers), permit.as_mut());
+            self.caller.service.hear(take_report(&mut reply.head.headers), permit.as_mut());
         }
         let grpc = known.grpc;
         let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -246,7 +245,7 @@ impl Way {
         if upgraded || endless || grpc {
             reply.body.without_pace();
         }
-        let (gateway, protocol) = (&self.gateway, self.client.protocol);
+        let (gateway, protocol) = (&self.caller.service, self.caller.client.protocol);
         if protocol == Protocol::Http2 {
             reply.body.in_small_reads();
         }
@@ -259,7 +258,6 @@ impl Way {
             body: Some(reply.body),
             permit,
             watched: None,
-            unread: Arc::clone(&gateway.unread),
             stream,
             record: known.record,
             status,
@@ -276,7 +274,7 @@ impl Way {
         known: &mut Known,
         upgraded: bool,
     ) -> Result<Option<Permit>, Stop> {
-        let (gateway, client) = (&self.gateway, &self.client);
+        let Caller { service: gateway, client } = &*self.caller;
         let place = gateway.streams.try_acquire(1);
         let stream = place.map_err(|refused| no_place_for_a_stream(&refused, known.grpc))?;
         if let Some(permit) = permit.take() {
@@ -301,11 +299,11 @@ impl Way {
             },
         };
         gateway.metrics.upgraded();
-        let (gateway, client) = (Arc::clone(gateway), Arc::clone(client));
+        let caller = Arc::clone(&self.caller);
         // One task for each stream permit; the client's connection permit stays out with it.
         tokio::spawn(async move {
-            tunnel::run(ours, theirs, &gateway.shutdown).await;
-            drop((held, client, stream));
+            tunnel::run(ours, theirs, &caller.service.shutdown).await;
+            drop((held, caller, stream));
         });
         Ok(None)
     }
@@ -320,7 +318,7 @@ impl Way {
                 if let Some(known) = &mut known {
                     known.record.finish(problem.status, Some(problem.reason));
                 }
-                self.gateway.say(&problem, audience)
+                self.caller.service.say(&problem, audience)
             }
             // The record counts it as it is dropped.
             Stop::Left(problem) => audience.answer(&problem).map(Answer::whole),

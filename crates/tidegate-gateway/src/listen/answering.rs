@@ -20,12 +20,11 @@ use crate::socket::{UNWRITTEN, Watch};
 
 use super::screen::is_other_protocol;
 use super::screened::{Desk, FAULT_PATH};
-use super::{Client, Fault, Serve};
+use super::{Caller, Client, Fault, Serve};
 
 /// Answers the requests of one connection.
 pub(super) struct Requests<S> {
-    pub(super) service: Arc<S>,
-    pub(super) client: Arc<Client>,
+    pub(super) caller: Arc<Caller<S>>,
     pub(super) busy: Busyness,
     pub(super) pace: PaceSettings,
     pub(super) memory_wait: Duration,
@@ -44,23 +43,22 @@ type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<Busy<B>>, Infallibl
 impl<S: Serve> Requests<S> {
     /// Answers a request.
     pub(super) fn answer(&self, request: Request<Incoming>) -> Answer<S::Body> {
-        let desk = &self.busy.desk;
+        let (desk, client) = (&self.busy.desk, &self.caller.client);
         desk.busy.store(true, Ordering::Relaxed);
         if let Some(fault) = desk.fault.get().filter(|_| request.uri().path() == FAULT_PATH) {
-            return Box::pin(ready(Ok(refused(&*self.service, *fault, &self.client, self.busy.clone()))));
+            return Box::pin(ready(Ok(refused(&self.caller, *fault, self.busy.clone()))));
         }
-        let cost = desk.owes(&self.client, &request);
-        let paid = cost.is_none_or(|cost| desk.pays_now(&self.client, cost));
+        let cost = desk.owes(client, &request);
+        let paid = cost.is_none_or(|cost| desk.pays_now(client, cost));
         let serving = self.begin(request);
         if paid {
             return Box::pin(serving);
         }
-        let (service, client, busy) =
-            (Arc::clone(&self.service), Arc::clone(&self.client), self.busy.clone());
+        let (caller, busy) = (Arc::clone(&self.caller), self.busy.clone());
         let within = self.memory_wait;
         Box::pin(async move {
-            if !busy.desk.pays(&client, cost.unwrap_or(0), within).await {
-                return Ok(refused(&*service, Fault::Memory, &client, busy));
+            if !busy.desk.pays(&caller.client, cost.unwrap_or(0), within).await {
+                return Ok(refused(&caller, Fault::Memory, busy));
             }
             serving.await
         })
@@ -75,18 +73,18 @@ impl<S: Serve> Requests<S> {
         let last = self.busy.desk.opaque.load(Ordering::Relaxed)
             && (request.method() == Method::CONNECT
                 || request.headers().get_all(UPGRADE).iter().any(|to| is_other_protocol(to.as_bytes())));
-        let free = (self.client.account.as_ref())
+        let free = (self.caller.client.account.as_ref())
             .filter(|_| !request.body().is_end_stream())
             .map(|account| Free::new(account.memory(), &self.busy.watch));
         let request = request.map(|body| ClientBody::http1(body, self.pace, free));
-        let serving = Arc::clone(&self.service).serve(request, Arc::clone(&self.client));
+        let serving = S::serve(Arc::clone(&self.caller), request);
         Answering { serving, busy: Some(self.busy.clone()), last }
     }
 }
 
 /// The answer to what is not a request, or has no memory. The connection closes after it.
-fn refused<S: Serve>(service: &S, fault: Fault, client: &Client, busy: Busyness) -> Response<Busy<S::Body>> {
-    let mut response = service.refuse(fault, client);
+fn refused<S: Serve>(caller: &Caller<S>, fault: Fault, busy: Busyness) -> Response<Busy<S::Body>> {
+    let mut response = caller.service.refuse(fault, &caller.client);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response.map(|body| Busy { body, busy })
 }
@@ -117,7 +115,7 @@ impl Desk {
     /// What of memory a request takes beyond what every one does, if it must be paid for. One that comes before the last
     /// answer is written goes on with what that one had.
     fn owes(&self, client: &Client, request: &Request<Incoming>) -> Option<u64> {
-        if client.account.is_none() || self.charge().is_some() {
+        if client.account.is_none() || self.is_charged() {
             return None;
         }
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
@@ -129,7 +127,7 @@ impl Desk {
         let Some(account) = &client.account else { return true };
         let charge = account.request_now(cost);
         let paid = charge.is_some();
-        *self.charge() = charge;
+        self.charge(charge);
         paid
     }
 
@@ -141,7 +139,7 @@ impl Desk {
         if !paid {
             account.memory().refused();
         }
-        *self.charge() = charge;
+        self.charge(charge);
         paid
     }
 }

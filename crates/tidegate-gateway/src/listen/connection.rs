@@ -17,7 +17,7 @@ use crate::socket::Socket;
 use crate::unsent::Unsent;
 
 use super::listener::Accepted;
-use super::{Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
+use super::{Caller, Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -70,10 +70,11 @@ pub(super) async fn serve<S: Serve>(
         account.speaks(if protocol == Protocol::Http2 { Kind::Http2 } else { Kind::Http1 });
     }
     let _connection = Arc::new(permit);
-    let client = Arc::new(Client { peer, local, tls, protocol, forwarded_for, account, _connection });
+    let client = Client { peer, local, tls, protocol, forwarded_for, account, _connection };
+    let caller = Arc::new(Caller { service, client });
     match protocol {
-        Protocol::Http1 => http1::serve(stream, watch, client, service, &settings, &shutdown).await,
-        Protocol::Http2 => http2::serve(stream, client, service, &settings, &shutdown).await,
+        Protocol::Http1 => http1::serve(stream, watch, caller, &settings, &shutdown).await,
+        Protocol::Http2 => http2::serve(stream, caller, &settings, &shutdown).await,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::socket::Watch;
 use super::answering::{Busyness, Requests};
 use super::connection::Stream;
 use super::screened::{Desk, Screened};
-use super::{Client, ListenSettings, Serve, Shutdown};
+use super::{Caller, ListenSettings, Serve, Shutdown};
 
 /// After the last answer, unread bytes of the client are read and forgotten for so long, and so many, that a
 /// reset does not overtake the answer.
@@ -31,19 +31,17 @@ const HYPERS_FIELDS: usize = 100;
 pub(super) async fn serve<S: Serve>(
     stream: Stream,
     watch: Watch,
-    client: Arc<Client>,
-    service: Arc<S>,
+    caller: Arc<Caller<S>>,
     settings: &ListenSettings,
     shutdown: &Shutdown,
 ) {
     let desk = Arc::new(Desk::default());
-    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), client.account.clone(), settings));
-    if client.account.is_some() {
+    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), caller.client.account.clone(), settings));
+    if caller.client.account.is_some() {
         watch.read_at_once(SMALL_READS);
     }
     let requests = Requests {
-        service,
-        client,
+        caller,
         busy: Busyness { desk: Arc::clone(&desk), watch: watch.clone() },
         pace: settings.pace,
         memory_wait: settings.memory_wait,
@@ -61,7 +59,7 @@ pub(super) async fn serve<S: Serve>(
     let mut on_drain = pin!(shutdown.on_drain());
     let mut on_abort = pin!(shutdown.on_abort());
     let ear = shutdown.ear();
-    let (mut left, mut draining, mut waits) = (false, false, false);
+    let (mut left, mut draining, mut waits, mut watches) = (false, false, false, false);
     let ended = poll_fn(|cx| {
         // This task's waker stays the same: a wait that was polled once needs no other poll before there is news.
         let first = !std::mem::replace(&mut waits, true);
@@ -70,10 +68,15 @@ pub(super) async fn serve<S: Serve>(
             draining = true;
             connection.as_mut().graceful_shutdown();
         }
+        watch.forget_reader();
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(result));
         }
-        left = left || if first { gone.as_mut().poll(cx).is_ready() } else { watch.is_gone() };
+        // Whoever awaits bytes hears of the end as well. Another who waits would be looked at whenever some come, so there
+        // is none before hyper once does not read.
+        let hears = watches || watch.has_reader();
+        watches |= !hears;
+        left = left || if hears { watch.is_gone() } else { gone.as_mut().poll(cx).is_ready() };
         // What a client asked before it closed its side is answered if that can be done at once.
         if (left && desk.busy.load(Ordering::Relaxed)) || (news && on_abort.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(None);

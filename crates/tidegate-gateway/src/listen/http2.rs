@@ -23,7 +23,7 @@ use super::room::{Chunk, Room};
 use super::stream2::{Begin, Refusals, answer, fault_in};
 use super::waiting::{LOOK, Waiting};
 use super::window::LEAST_STREAM;
-use super::{Client, Fault, ListenSettings, Serve, Shutdown};
+use super::{Caller, Fault, ListenSettings, Serve, Shutdown};
 
 /// Credit of one stream, and of the connection, where memory has no bound (else it is [`Credit`]'s): 64 KiB is the
 /// protocol's own; sixteen streams' worth together.
@@ -46,11 +46,11 @@ const ROUNDS: usize = 16;
 /// Serves an HTTP/2 connection to its end.
 pub(super) async fn serve<S: Serve>(
     stream: Stream,
-    client: Arc<Client>,
-    service: Arc<S>,
+    caller: Arc<Caller<S>>,
     settings: &ListenSettings,
     shutdown: &Shutdown,
 ) {
+    let (service, client) = (&caller.service, &caller.client);
     let account = client.account.clone();
     let (stream, seen) = Frames::new(stream);
     let mut builder = Builder::new();
@@ -91,22 +91,21 @@ pub(super) async fn serve<S: Serve>(
                     respond.send_reset(Reason::REFUSED_STREAM);
                 }
                 Some(Ok((request, respond))) => {
-                    let (service, client) = (Arc::clone(&service), Arc::clone(&client));
                     if let Some(fault) = fault_in(request.headers(), settings.head_fields) {
                         refusals.say(&mut streams, respond, Reason::ENHANCE_YOUR_CALM, said, || {
-                            service.refuse(fault, &client)
+                            service.refuse(fault, client)
                         });
                         continue;
                     }
                     let Some(credit) = &mut credit else {
                         let begin = Begin { request: request.map(Received::new), respond, place: None };
-                        streams.spawn(answer(begin, service, client, settings.pace, room.clone()));
+                        streams.spawn(answer(begin, Arc::clone(&caller), settings.pace, room.clone()));
                         continue;
                     };
                     match waiting.enter(request, respond, credit) {
                         Ok(None) => {}
                         Ok(Some(begin)) => {
-                            streams.spawn(answer(begin.into(), service, client, settings.pace, room.clone()));
+                            streams.spawn(answer(begin.into(), Arc::clone(&caller), settings.pace, room.clone()));
                         }
                         Err(mut one) => {
                             // Not even its head has room to wait. Nothing was done with it.
@@ -161,13 +160,12 @@ pub(super) async fn serve<S: Serve>(
             })
             .await;
             while let Some(begin) = waiting.next(credit) {
-                let (service, client) = (Arc::clone(&service), Arc::clone(&client));
-                streams.spawn(answer(begin.into(), service, client, settings.pace, room.clone()));
+                streams.spawn(answer(begin.into(), Arc::clone(&caller), settings.pace, room.clone()));
             }
             while let Some(one) = waiting.overdue(settings.memory_wait) {
                 credit.account().memory().refused();
                 refusals.say(&mut streams, one.respond, Reason::REFUSED_STREAM, said, || {
-                    service.refuse(Fault::Memory, &client)
+                    service.refuse(Fault::Memory, client)
                 });
             }
         }

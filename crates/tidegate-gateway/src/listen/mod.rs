@@ -10,7 +10,7 @@
 //! | `parked`, `displaced` | a connection that is accepted and waits, unread, for memory; what it hears if it has to go |
 //! | `peers` | `TrustedPeers`: whose forwarding fields are believed, and who stands for many clients |
 //! | `settings` | [`ListenSettings`]: every bound, with its reason |
-//! | `serve` | [`Serve`] and [`Client`]: what a service gets and gives |
+//! | `serve` | [`Serve`], [`Caller`] and [`Client`]: what a service gets and gives |
 //! | `connection` | which protocol a connection speaks |
 //! | `http1`, `answering` | HTTP/1: hyper, and one request of a connection |
 //! | `screen`, `plain`, `screened` | HTTP/1: what looks at a head before hyper does |
@@ -46,6 +46,6 @@ mod window;
 
 pub use fault::Fault;
 pub use listener::{ListenError, Listener};
-pub use serve::{Client, Protocol, Serve};
+pub use serve::{Caller, Client, Protocol, Serve};
 pub use settings::ListenSettings;
 pub use shutdown::Shutdown;

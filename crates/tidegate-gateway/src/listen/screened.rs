@@ -37,18 +37,30 @@ pub(super) struct Desk {
     pub(super) fault: OnceLock<Fault>,
     /// What the request takes, until its answer is written.
     charge: Mutex<Option<Charge>>,
+    /// Is there such a charge? Only the connection's own task asks, which need not lock for it.
+    charged: AtomicBool,
 }
 
 impl Desk {
     /// Everything that was to be written is.
     fn written(&self) {
-        if !self.busy.load(Ordering::Relaxed) {
-            let charge = self.charge().take();
-            drop(charge);
+        if self.is_charged() && !self.busy.load(Ordering::Relaxed) {
+            self.charge(None);
         }
     }
 
-    pub(super) fn charge(&self) -> MutexGuard<'_, Option<Charge>> {
+    pub(super) fn is_charged(&self) -> bool {
+        self.charged.load(Ordering::Relaxed)
+    }
+
+    /// From now on this is charged.
+    pub(super) fn charge(&self, charge: Option<Charge>) {
+        self.charged.store(charge.is_some(), Ordering::Relaxed);
+        let before = std::mem::replace(&mut *self.locked(), charge);
+        drop(before);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Charge>> {
         self.charge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

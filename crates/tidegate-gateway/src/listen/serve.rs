@@ -42,16 +42,26 @@ pub struct Client {
     pub(super) _connection: Arc<tidegate::Permit>,
 }
 
+/// A client at a service. One count of references stands for both, and it is the connection's own: the service's would be
+/// written by every thread for every request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Caller<S> {
+    /// Who answers.
+    pub service: Arc<S>,
+    /// Who asks.
+    pub client: Client,
+}
+
 /// Answers requests.
-pub trait Serve: Send + Sync + 'static {
+pub trait Serve: Send + Sync + Sized + 'static {
     /// The body of its answers.
     type Body: Ahead<Data = Bytes, Error = BoxError> + Send + Unpin + 'static;
 
     /// Answers a request. The future, and later the answer's body, is dropped the moment the client goes.
     fn serve(
-        self: Arc<Self>,
+        caller: Arc<Caller<Self>>,
         request: Request<ClientBody>,
-        client: Arc<Client>,
     ) -> impl Future<Output = Response<Self::Body>> + Send + Unpin + 'static;
 
     /// The answer to what is not a request, or to a connection for which there is no memory: the latter gets as much of its

@@ -20,7 +20,7 @@ use crate::body::{Ahead, BoxError, ClientBody, PaceSettings, Received};
 use super::credit::Place;
 use super::room::{Chunk, Room};
 use super::waiting::One;
-use super::{Client, Fault, Serve, send2};
+use super::{Caller, Fault, Serve, send2};
 
 /// What is wrong with a head, if it is not what the h2 crate looks for.
 pub(super) fn fault_in(headers: &HeaderMap, most: usize) -> Option<Fault> {
@@ -90,8 +90,7 @@ impl From<(One, Place)> for Begin {
 /// Answers a request; returns when the client has its answer or has gone.
 pub(super) async fn answer<S: Serve>(
     Begin { request, mut respond, place }: Begin,
-    service: Arc<S>,
-    client: Arc<Client>,
+    caller: Arc<Caller<S>>,
     pace: PaceSettings,
     room: Room,
 ) {
@@ -105,7 +104,7 @@ pub(super) async fn answer<S: Serve>(
         let asks = Some(asks).filter(|_| expects);
         let request = request.map(|body| ClientBody::http2(body, pace, asks, leaves));
         // Gone before the body is sent, which may take long.
-        let mut serving = pin!(service.serve(request, client));
+        let mut serving = pin!(S::serve(caller, request));
         let mut waits = expects;
         poll_fn(|cx| {
             if respond.poll_reset(cx).is_ready() {

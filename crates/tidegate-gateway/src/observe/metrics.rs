@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 use tidegate::Reason;
 
 use super::spread::Spread;
+use super::striped::Tally;
 
 /// Where a request was when its client left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +62,8 @@ struct HeardLabel {
 /// What is counted while requests pass. Names and meanings are in docs/metrics.md.
 #[derive(Debug)]
 pub struct Metrics {
-    requests: Counter,
-    responses: [Counter; 5],
+    requests: Tally,
+    responses: [Tally; 5],
     refused: [Counter; Reason::ALL.len()],
     left: [Counter; 4],
     bypassed: Counter,
@@ -78,11 +79,11 @@ impl Metrics {
     /// Counters at zero, entered in `registry`.
     #[must_use]
     pub fn new(registry: &mut Registry) -> Self {
-        let (requests, bypassed, upgrades) = (Counter::default(), Counter::default(), Counter::default());
+        let (requests, bypassed, upgrades) = (Tally::default(), Counter::default(), Counter::default());
         let lost: Counter = Counter::default();
         let lingering: Gauge = Gauge::default();
         let (waited, origin) = (Spread::default(), Spread::default());
-        let responses = Family::<StatusLabel, Counter>::default();
+        let responses = Family::<StatusLabel, Tally>::default();
         let refused = Family::<ReasonLabel, Counter>::default();
         let left = Family::<StageLabel, Counter>::default();
         registry.register("requests", "Requests whose head was read", requests.clone());

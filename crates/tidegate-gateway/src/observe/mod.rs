@@ -3,6 +3,7 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `metrics` | [`Metrics`]: what is counted while requests pass |
+//! | `striped` | counts with a place for each thread |
 //! | `spread` | a histogram that takes no lock |
 //! | `snapshot` | what limiters and connections say of themselves when they are asked |
 //! | `access_log` | [`AccessLog`]: one line for each request |
@@ -13,6 +14,7 @@ mod metrics;
 mod snapshot;
 mod spread;
 mod status;
+mod striped;
 
 pub use access_log::{AccessLog, Line, LogFormat};
 pub use metrics::{Metrics, Stage};

@@ -1,11 +1,13 @@
-//! [`Spread`]: a histogram of times that is written by every request, and so takes no lock.
+//! [`Spread`]: a histogram of times that is written by every request, and so takes no lock and has a place for each
+//! thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
+
+use super::striped::Striped;
 
 /// Upper edges, in seconds: 1 ms to 60 s, about 2.5 to a decade.
 const EDGES: [f64; 15] =
@@ -13,7 +15,7 @@ const EDGES: [f64; 15] =
 
 /// A histogram of times. Clones count together.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Spread(Arc<Counts>);
+pub(super) struct Spread(Striped<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -28,12 +30,13 @@ impl Spread {
     pub(super) fn observe(&self, time: Duration) {
         let seconds = time.as_secs_f64();
         let at = EDGES.iter().position(|edge| *edge >= seconds).unwrap_or(EDGES.len());
-        if let Some(count) = self.0.within.get(at) {
+        let counts = self.0.mine();
+        if let Some(count) = counts.within.get(at) {
             count.fetch_add(1, Relaxed);
         }
         if seconds > 0.0 {
             let add = |sum| Some((f64::from_bits(sum) + seconds).to_bits());
-            let _ = self.0.sum.fetch_update(Relaxed, Relaxed, add); // never refused
+            let _ = counts.sum.fetch_update(Relaxed, Relaxed, add); // never refused
         }
     }
 }
@@ -41,10 +44,12 @@ impl Spread {
 impl EncodeMetric for Spread {
     fn encode(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
         let edges = EDGES.into_iter().chain([f64::INFINITY]);
-        let buckets: Vec<_> =
-            edges.zip(&self.0.within).map(|(edge, count)| (edge, count.load(Relaxed))).collect();
+        let within = |at: usize| {
+            self.0.all().filter_map(|counts| counts.within.get(at)).map(|count| count.load(Relaxed)).sum()
+        };
+        let buckets: Vec<(f64, u64)> = edges.enumerate().map(|(at, edge)| (edge, within(at))).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = f64::from_bits(self.0.sum.load(Relaxed));
+        let sum = self.0.all().map(|counts| f64::from_bits(counts.sum.load(Relaxed))).sum();
         encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 

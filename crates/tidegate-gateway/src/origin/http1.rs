@@ -16,8 +16,9 @@ use crate::memory::Memory;
 use crate::socket::Watch;
 
 use super::exchange::Leave;
-use super::repeat::{copy, is_idempotent};
+use super::repeat::is_idempotent;
 use super::sent::{blame, within};
+use super::written::{Noted, Written};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
 
 /// Bytes of an answer that may wait for its client, and the most bytes of its head.
@@ -42,6 +43,7 @@ pub(super) struct Kept {
     task: Option<AbortHandle>,
     /// What its buffers take since an answer flowed freely.
     large: Option<Lease>,
+    written: Written,
 }
 
 impl Drop for Kept {
@@ -93,6 +95,8 @@ impl Kept {
         origin.counts.dials.fetch_add(1, Relaxed);
         let opened = async {
             let (line, watch) = origin.dialer.dial().await?;
+            let written = Written::default();
+            let line = Noted::new(line, written.clone());
             let (sender, connection) = Builder::new()
                 .max_buf_size(BUFFER)
                 .handshake(TokioIo::new(line))
@@ -105,7 +109,7 @@ impl Kept {
                     tracing::debug!(%error, "a connection to the origin ended early");
                 }
             });
-            Ok(Self { sender, line: watch, task: Some(task.abort_handle()), large: None })
+            Ok(Self { sender, line: watch, task: Some(task.abort_handle()), large: None, written })
         };
         opened.await.inspect_err(|_| {
             origin.counts.dials_failed.fetch_add(1, Relaxed);
@@ -143,17 +147,21 @@ pub(super) async fn exchange(
         if !matches!(timeout(SOON, kept.sender.ready()).await, Ok(Ok(()))) {
             continue;
         }
-        let again = Some(&request).filter(|request| may_repeat(request)).and_then(copy);
+        let body = request.body().copy();
         let failed = match attempt(&origin, kept, request, &leave).await {
             Ok(reply) => return Ok(reply),
             Err(failed) => failed,
         };
         let written = failed.unsent.is_none();
-        request = match (failed.unsent, again) {
+        let again = || failed.written.request(body?).filter(may_repeat);
+        request = match failed.unsent {
             _ if leave.left() => return Err(failed.error),
-            (Some(request), _) => request,
-            (None, Some(request)) if failed.error.kind() == OriginErrorKind::Reset => request,
-            _ => return Err(failed.error),
+            Some(request) => request,
+            None if failed.error.kind() == OriginErrorKind::Reset => match again() {
+                Some(request) => request,
+                None => return Err(failed.error),
+            },
+            None => return Err(failed.error),
         };
         origin.counts.repeats.fetch_add(1, Relaxed);
         if written {
@@ -170,6 +178,8 @@ struct Failed {
     error: OriginError,
     /// The request, if nothing of it was written.
     unsent: Option<Request<RequestBody>>,
+    /// Otherwise its head.
+    written: Written,
 }
 
 async fn attempt(
@@ -185,6 +195,7 @@ async fn attempt(
     }
     let sent = request.body_mut().watch();
     request.body_mut().goes_over(&kept.line, origin.settings.memory.as_ref());
+    kept.written.expect();
     let answer = kept.sender.try_send_request(request);
     let answered = within(origin.settings.head_timeout, sent.as_ref(), answer).await;
     leave.detach();
@@ -206,9 +217,9 @@ async fn attempt(
         Ok(Err(mut error)) => {
             let unsent = error.take_message();
             let error = OriginError::of_hyper(error.into_error());
-            Err(Failed { error: blame(sent, error), unsent })
+            Err(Failed { error: blame(sent, error), unsent, written: kept.written.clone() })
         }
-        Err(error) => Err(Failed { error, unsent: None }),
+        Err(error) => Err(Failed { error, unsent: None, written: kept.written.clone() }),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `http1`, `http2` | the same over either protocol |
 //! | `repeat` | what may be sent twice |
 //! | `request_body` | [`RequestBody`]: what was buffered already, then the rest |
+//! | `written` | the head that was last written over a connection, for what may be sent twice |
 //! | `sent` | how the sending of that goes |
 //! | `reply` | [`Reply`] and [`ReplyBody`] |
 //! | `error` | [`OriginError`] |
@@ -26,6 +27,7 @@ mod reply;
 mod request_body;
 mod sent;
 mod settings;
+mod written;
 
 pub use address::{AddressError, OriginAddress};
 pub use error::{OriginError, OriginErrorKind};

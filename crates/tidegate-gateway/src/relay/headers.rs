@@ -152,7 +152,12 @@ fn host_of(head: &request::Parts, fields: Fields) -> Result<Option<HeaderValue>,
     if !fields.has(Fields::HOST) {
         return Ok(None);
     }
-    let host = head.headers.get(HOST).filter(|host| !host.is_empty());
+    // Most clients say it first, where it is found without a search.
+    let host = match head.headers.iter().next() {
+        Some((name, host)) if *name == HOST => Some(host),
+        _ => head.headers.get(HOST),
+    };
+    let host = host.filter(|host| !host.is_empty());
     let is_host = |host: &&HeaderValue| {
         let bytes = host.as_bytes();
         is_plain(bytes) || (!bytes.contains(&b'@') && Authority::try_from(bytes).is_ok())
@@ -213,10 +218,21 @@ fn strip_hop_by_hop(headers: &mut HeaderMap, fields: Fields) -> bool {
 
 /// Removes a `Connection` that says nothing else than most of those say that have one at all. True if it was so.
 fn strip_keep_alive(headers: &mut HeaderMap) -> bool {
+    let keep_alive = |line: &HeaderValue| line.as_bytes().eq_ignore_ascii_case(b"keep-alive");
+    if headers.len() == headers.keys_len() {
+        // No field has two lines. Taking it out at once spares a second search.
+        let line = headers.remove(CONNECTION);
+        return match line {
+            Some(line) if !keep_alive(&line) => {
+                headers.insert(CONNECTION, line);
+                false
+            }
+            line => line.is_some(),
+        };
+    }
     let Entry::Occupied(said) = headers.entry(CONNECTION) else { return false };
     let mut lines = said.iter();
-    let first = lines.next().is_some_and(|line| line.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
-    let only = first && lines.next().is_none();
+    let only = lines.next().is_some_and(keep_alive) && lines.next().is_none();
     if only {
         said.remove();
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidegate::Reason;
 use tokio::time::sleep;
 
 use crate::stand::{Stand, eventually, get, post};
@@ -164,6 +165,94 @@ async fn a_dry_run_refuses_nothing_and_counts_it() {
     drop(first);
     stand.origin.release(1);
     eventually("all is back", || stand.in_flight() == 0).await;
+}
+
+/// What is counted of a dry run whose words would have refused this.
+fn would_refuse(stand: &Stand) -> f64 {
+    assert!(Reason::ALL.iter().all(|reason| stand.gateway.metrics().refused_for(*reason) == 0));
+    let status = stand.gateway.status();
+    assert_eq!(status.would_refuse as f64, stand.metric("tidegate_would_refuse_total"));
+    stand.metric("tidegate_would_refuse_total")
+}
+
+#[tokio::test]
+async fn a_dry_run_lets_bodies_pass_that_would_not_find_room() {
+    let stand = Stand::new("max-queue-bytes = 10\ndry-run = true").await;
+    for size in [1, 11, 100_000] {
+        assert_eq!(stand.ask(post("/echo", &"x".repeat(size))).await.body.len(), size);
+    }
+    assert_eq!((would_refuse(&stand), stand.metric("tidegate_queue_bytes")), (2.0, 0.0));
+    // Who would have been refused at the door anyway counts once.
+    let stand = Stand::new("limit = 1\nmax-queue = 0\nmax-queue-bytes = 10\ndry-run = true").await;
+    let first = full(&stand).await;
+    assert_eq!(stand.ask(post("/echo", &"x".repeat(100))).await.status, 200);
+    assert_eq!(would_refuse(&stand), 1.0);
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_dry_run_lets_streams_and_those_that_bypass_pass() {
+    let words = "limit = 8\nmax-streams = 1\nbypass = ['/hold']\ndry-run = true";
+    let stand = Stand::with(words, |effective| effective.gateway.max_bypass = 1).await;
+    let mut listeners = Vec::new();
+    for open in 1..=3 {
+        let mut wire = stand.connect().await;
+        wire.send(get("/events")).await;
+        assert_eq!(wire.head().await.unwrap().0, 200);
+        listeners.push(wire);
+        assert_eq!(
+            (would_refuse(&stand), stand.metric("tidegate_streams")),
+            (f64::from(open - 1), f64::from(open))
+        );
+    }
+    let mut tunnel = stand.connect().await;
+    tunnel.send("GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n").await;
+    assert_eq!(tunnel.answer().await.status, 101);
+    assert_eq!(would_refuse(&stand), 3.0);
+    let mut checks = Vec::new();
+    for _ in 0..2 {
+        let mut wire = stand.connect().await;
+        wire.send(get("/hold")).await;
+        checks.push(wire);
+    }
+    eventually("both are there", || stand.origin.now() >= 2).await;
+    assert_eq!(would_refuse(&stand), 4.0);
+    stand.origin.release(2);
+    for mut wire in checks {
+        assert_eq!(wire.answer().await.text(), "held");
+    }
+}
+
+/// An answer that lies unread keeps its permit where no stream has room; that is not a refusal, so none is counted.
+#[tokio::test]
+async fn a_dry_run_counts_no_answer_that_nobody_would_refuse() {
+    let stand = Stand::new("limit = 8\nmax-streams = 1\ndry-run = true").await;
+    let mut listener = stand.connect().await;
+    listener.send(get("/events")).await;
+    assert_eq!(listener.head().await.unwrap().0, 200);
+    let mut lies = stand.connect().await;
+    lies.send(get("/big/100000000")).await;
+    eventually("it is there", || stand.in_flight() == 1).await;
+    sleep(Duration::from_millis(2_500)).await;
+    assert_eq!((would_refuse(&stand), stand.in_flight()), (0.0, 1));
+    drop(listener);
+    eventually("it becomes a stream", || stand.in_flight() == 0).await;
+}
+
+#[tokio::test]
+async fn the_estimate_of_a_dry_run_watches_and_says_so() {
+    for limit in ["", "shared = true"] {
+        let stand = Stand::new(&format!("dry-run = true\n{limit}")).await;
+        for _ in 0..50 {
+            assert_eq!(stand.get("/hello").await.status, 200);
+        }
+        let page: serde_json::Value = serde_json::from_slice(&stand.admin("/status").await.body).unwrap();
+        assert_eq!((&page["dry_run"], &page["why"]["passive"]), (&true.into(), &true.into()), "{page}");
+        assert_eq!(page["admitted"], 50);
+        let stand = Stand::new(limit).await;
+        let page: serde_json::Value = serde_json::from_slice(&stand.admin("/status").await.body).unwrap();
+        assert_eq!((&page["dry_run"], &page["why"]["passive"]), (&false.into(), &false.into()), "{page}");
+    }
 }
 
 #[tokio::test]

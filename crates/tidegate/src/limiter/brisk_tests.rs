@@ -66,6 +66,25 @@ async fn who_waits_a_moment_leans_and_still_ends_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fast_line_is_known_before_its_pace_is_measured() {
+    let limiter = limiter(200 * MS);
+    let mut held = limiter.try_acquire(1).unwrap();
+    let mut next = ticket(&limiter, 1);
+    for _ in 0..40 {
+        let after = ticket(&limiter, 1);
+        advance(MS / 20).await;
+        drop(held);
+        held = claim(std::mem::replace(&mut next, after));
+    }
+    assert_eq!(limiter.drain_rate(), None);
+    let (_first, second) = (polled(&limiter), polled(&limiter));
+    assert_eq!(leaning(&limiter), (2, 1));
+    let start = Instant::now();
+    assert_eq!(reason(second.await), Reason::Expired);
+    assert!(start.elapsed() <= 200 * MS + LATE, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_names_a_time_is_measured() {
     let limiter = limiter(200 * MS);
     let (_held, _next) = made_brisk(&limiter).await;

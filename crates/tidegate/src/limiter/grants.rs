@@ -8,6 +8,9 @@ use super::seats::Seats;
 /// How long a grant may stay unclaimed while others wait: long against any scheduling delay, short against a
 /// ticket that somebody keeps in a drawer.
 const LEASE: u64 = 1_000_000_000;
+/// At the end of it the limiter has looked twice, so far apart at least: a program that was stopped for a while, or whose
+/// machine stood still, has not passed anybody by. What can run at all runs in between.
+const GRACE: u64 = 100_000_000;
 
 /// Who sits where. Of every seat that was made, the number is in one of the two lists, or somebody waits on it.
 #[derive(Debug, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Grants {
     free: Vec<u32>,
     /// Seats that were ever taken.
     made: u32,
+    /// When unclaimed grants were looked for, [`GRACE`] apart at least: the last time, and the time before.
+    looks: [u64; 2],
 }
 
 impl Grants {
@@ -27,12 +32,15 @@ impl Grants {
     #[inline(always)]
     pub(super) fn seat(&mut self, seats: &Seats) -> Option<u32> {
         // Whoever got the oldest answer has taken it, as a rule.
-        let oldest = self.answered.front().and_then(|&number| seats.get(number));
-        let number = if oldest.is_some_and(Seat::has_left) {
-            self.answered.pop_front()?
-        } else {
-            self.free.pop().or_else(|| self.next(seats))?
-        };
+        if let Some(&number) = self.answered.front() {
+            let seat = seats.get(number)?;
+            if seat.has_left() {
+                self.answered.pop_front();
+                seat.open();
+                return Some(number);
+            }
+        }
+        let number = self.free.pop().or_else(|| self.next(seats))?;
         seats.get(number)?.open();
         Some(number)
     }
@@ -74,9 +82,20 @@ impl Grants {
         self.untaken = self.answered.len();
     }
 
-    /// Those that were granted long ago, and were not claimed when last looked through.
-    pub(super) fn overdue(&self, now: u64, seats: &Seats) -> Vec<u32> {
-        let is_overdue = |seat: &Seat| seat.is_unclaimed() && seat.given().0.saturating_add(LEASE) <= now;
+    /// Those that were granted long ago, and were not claimed when last looked through. Each was due already, or nearly
+    /// so, at a look some time before this one.
+    pub(super) fn overdue(&mut self, now: u64, seats: &Seats) -> Vec<u32> {
+        let [last, before] = self.looks;
+        let earlier = if now.saturating_sub(last) >= GRACE {
+            self.looks = [now, last];
+            last
+        } else {
+            before
+        };
+        let is_overdue = |seat: &Seat| {
+            let due = seat.given().0.saturating_add(LEASE);
+            seat.is_unclaimed() && due <= now && due - GRACE <= earlier
+        };
         self.answered.iter().copied().filter(|&number| seats.get(number).is_some_and(is_overdue)).collect()
     }
 }
@@ -110,6 +129,18 @@ mod tests {
             grants.vacate(gone);
         }
         assert!(grants.made < 64, "{} seats for seven", grants.made);
-        assert_eq!(grants.overdue(LEASE + 4, &seats), in_a_drawer);
+        assert!(grants.overdue(LEASE + 4, &seats).is_empty(), "nobody looked while they were due");
+        assert!(grants.overdue(LEASE + GRACE, &seats).is_empty(), "hardly anybody has run meanwhile");
+        assert_eq!(grants.overdue(LEASE + GRACE + 4, &seats), in_a_drawer);
+    }
+
+    #[test]
+    fn a_lease_ends_in_time_where_time_is_seen_to_go_by() {
+        let (mut grants, seats) = (Grants::default(), Seats::new());
+        let number = granted(&mut grants, &seats, 7);
+        let ended = (0..).map(|tick| tick * 10_000_000).find(|&now| !grants.overdue(now, &seats).is_empty());
+        let ended = ended.unwrap();
+        assert!((LEASE + 7..=LEASE + GRACE + 10_000_007).contains(&ended), "{ended}");
+        assert_eq!(grants.overdue(ended, &seats), [number]);
     }
 }

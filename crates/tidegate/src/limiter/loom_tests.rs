@@ -222,6 +222,29 @@ fn loom_a_claim_races_a_revocation() {
 }
 
 #[test]
+fn loom_a_revocation_that_loses_is_no_refusal() {
+    explore(|| {
+        let limiter = limiter(1);
+        let held = limiter.try_acquire(Demand::ONE).unwrap();
+        let ticket = enter(&limiter).unwrap();
+        drop(held);
+        let claimer = thread::spawn(move || ticket.try_claim());
+        lock(&limiter.shared().desk).take_back(limiter.shared(), 0);
+        let refused = match claimer.join().unwrap() {
+            Ok(permit) => {
+                drop(permit);
+                0
+            }
+            Err(TryClaimError::Refused(_)) => 1,
+            Err(TryClaimError::NotYet(_)) => panic!("it had an answer"),
+        };
+        let stats = limiter.stats();
+        assert_eq!((stats.refused_total(), stats.expired), (refused, refused));
+        whole(&limiter, 1);
+    });
+}
+
+#[test]
 fn loom_a_seat_is_anothers_only_when_its_answer_is_taken() {
     explore(|| {
         let seat = Arc::new(seat());

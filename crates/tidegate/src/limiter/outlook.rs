@@ -143,9 +143,11 @@ impl Outlook {
         })
     }
 
-    /// Units that are expected to be admitted within `wait`; none while the pace is unknown.
-    pub(super) fn admitted_within(&self, wait: u64) -> u64 {
-        self.drain.rate().map_or(0, |rate| (rate * wait as f64 / 1e9) as u64)
+    /// Units that are expected to be admitted within `wait` from `now`; none while the pace is unknown. Until it was
+    /// measured, what was seen of it will do.
+    pub(super) fn admitted_within(&self, now: u64, wait: u64) -> u64 {
+        let rate = self.drain.rate().or_else(|| self.drain.so_far(now));
+        rate.map_or(0, |rate| (rate * wait as f64 / 1e9) as u64)
     }
 
     /// A moment to come back for one refused caller, and whether that is worth it. Before the drain rate is

@@ -162,7 +162,12 @@ impl Seat {
         let grant = self.granted(state)?;
         // Before the state: a caller that reads `REFUSED` finds it.
         *lock(&self.refused) = Some(Box::new(refusal()));
-        self.state.compare_exchange(state, REFUSED, AcqRel, Acquire).ok().map(|_| grant)
+        if self.state.compare_exchange(state, REFUSED, AcqRel, Acquire).is_err() {
+            // It is nobody's: who sat here has its permit, and who sits down next needs the lock for it.
+            lock(&self.refused).take();
+            return None;
+        }
+        Some(grant)
     }
 
     /// When its grant was given, and for how many units of which class. The desk's lock is held.

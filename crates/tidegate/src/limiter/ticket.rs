@@ -45,8 +45,8 @@ impl fmt::Display for TicketId {
 ///
 /// Resolves to a [`Permit`]; or to a [`Refused`]: [`Expired`](crate::Reason::Expired) when its deadline or
 /// longest wait passes, or when it was granted capacity and nobody claimed it for a second while others
-/// waited. **When full:** a ticket has its place already, and loses it only to more important work, as
-/// [`Displaced`](crate::Reason::Displaced).
+/// waited (a program that stood still meanwhile has a moment more). **When full:** a ticket has its place already, and
+/// loses it only to more important work, as [`Displaced`](crate::Reason::Displaced).
 ///
 /// On a tokio runtime (its timer must be enabled) the ticket wakes itself when its time is over; where the line moves
 /// so fast that nobody is expected to wait two milliseconds, up to 10 ms later, because the clock is not read for each. A

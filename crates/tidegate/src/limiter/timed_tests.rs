@@ -121,12 +121,33 @@ async fn a_ticket_nobody_polls_expires_too_and_an_unclaimed_grant_passes_on() {
     let next = waits(next);
     tokio::time::advance(Duration::from_millis(1001)).await;
     limiter.tick();
+    let next = waits(next);
+    tokio::time::advance(Duration::from_millis(100)).await;
+    limiter.tick();
     assert_eq!(claim(next).weight(), 1);
     match in_a_drawer.try_claim() {
         Err(TryClaimError::Refused(refused)) => assert_eq!(refused.reason(), Reason::Expired),
         other => panic!("{other:?}"),
     }
     assert_eq!(limiter.stats().available, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_stood_still_has_passed_nobody_by() {
+    let limiter = limiter(1, 10);
+    let held = limiter.try_acquire(1).unwrap();
+    let first = ticket(&limiter, 1);
+    let next = ticket(&limiter, 1);
+    drop(held);
+    // Stopped, just before the task of the first runs; then everybody runs again, others sooner.
+    tokio::time::advance(Duration::from_millis(1500)).await;
+    for _ in 0..5 {
+        limiter.tick();
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+    assert_eq!(limiter.stats().expired, 0);
+    drop(claim(first));
+    drop(claim(next));
 }
 
 #[tokio::test(start_paused = true)]

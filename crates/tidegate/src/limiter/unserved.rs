@@ -22,17 +22,25 @@ impl Desk {
     /// Takes back what was granted long ago and not claimed, if somebody else waits for it.
     pub(super) fn pass_on_unclaimed(&mut self, shared: &Shared) {
         self.grants.forget_taken(&shared.seats);
+        let overdue = self.grants.overdue(self.now(), &shared.seats);
         if self.queue.is_empty() {
             return;
         }
-        for number in self.grants.overdue(self.now(), &shared.seats) {
-            let Some(seat) = shared.seats.get(number) else { continue };
-            let (_, weight, class) = seat.given();
-            let refusal = || self.refusal(shared, Reason::Expired, class, None);
-            if let Some(grant) = seat.revoke(refusal) {
-                shared.counts.expired.fetch_add(1, Relaxed);
-                self.give_back(shared, weight, grant.holder);
-            }
+        for number in overdue {
+            self.take_back(shared, number);
+        }
+    }
+
+    /// Takes back what was granted to whoever sits on the seat of this number, unless it was claimed at this moment: then
+    /// nobody is refused, and nothing is counted.
+    pub(super) fn take_back(&mut self, shared: &Shared, number: u32) {
+        let Some(seat) = shared.seats.get(number) else { return };
+        let (_, weight, class) = seat.given();
+        let refusal = || self.uncounted_refusal(shared, Reason::Expired, class, None);
+        if let Some(grant) = seat.revoke(refusal) {
+            shared.counts.refuse(Reason::Expired);
+            shared.counts.expired.fetch_add(1, Relaxed);
+            self.give_back(shared, weight, grant.holder);
         }
     }
 
@@ -86,6 +94,17 @@ impl Desk {
         wait: Option<WaitEstimate>,
     ) -> Refused {
         shared.counts.refuse(reason);
+        self.uncounted_refusal(shared, reason, class, wait)
+    }
+
+    /// The same, for whom it is not certain yet that it is refused.
+    fn uncounted_refusal(
+        &mut self,
+        shared: &Shared,
+        reason: Reason,
+        class: Criticality,
+        wait: Option<WaitEstimate>,
+    ) -> Refused {
         self.learn_pace(shared);
         // Whoever comes back finds those that wait now before it, whether or not they were the reason.
         let ahead = || self.outlook.predict(self.queue.ahead_of(class).saturating_add(1));
