@@ -96,8 +96,9 @@ impl Effective {
         let mut line = |key: &str, value: String| {
             let _ = writeln!(text, "{key} = {value}");
         };
-        let text_of = |value: &dyn std::fmt::Display| format!("{:?}", value.to_string());
-        let list = |values: &Option<Vec<String>>| format!("{:?}", values.clone().unwrap_or_default());
+        let text_of = |value: &dyn std::fmt::Display| toml::Value::from(value.to_string()).to_string();
+        let list =
+            |values: &Option<Vec<String>>| toml::Value::from(values.clone().unwrap_or_default()).to_string();
         let span = |time: Duration| text_of(&Span(time));
         line("origin", text_of(&self.origin));
         line("listen", text_of(&self.listen));
@@ -242,13 +243,16 @@ mod tests {
     #[test]
     fn what_is_described_means_the_same_when_read_again() {
         let said = Config::parse(
-            "origin = 'unix:/run/app'\nlimit = 10\nmax-wait = '250ms'\nbypass = ['/healthz']\naccess-log = 'json'",
+            "origin = 'unix:/run/app'\nlimit = 10\nmax-wait = '0.4ms'\nbypass = ['/healthz', '/\u{e9}\u{301}']\naccess-log = 'json'\ndrain = '0s'",
         )
         .unwrap();
-        let text = Effective::new(said).unwrap().describe();
+        let first = Effective::new(said).unwrap();
+        let text = first.describe();
         assert!(text.contains("limit = 10\n") && text.contains("max-queue = 1024\n"), "{text}");
         let again = Effective::new(Config::parse(&text).unwrap()).unwrap();
         assert_eq!(again.describe(), text);
+        assert_eq!(again.gateway.max_wait, Duration::from_micros(400));
+        assert_eq!(again.gateway.bypass, first.gateway.bypass);
     }
 
     #[test]
