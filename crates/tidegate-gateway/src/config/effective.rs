@@ -36,7 +36,8 @@ pub struct Effective {
     pub admin: SocketAddr,
     /// Where an orchestrator asks.
     pub probe: Option<SocketAddr>,
-    /// The most bytes held for peers, the program and the kernel's buffers included.
+    /// The most bytes held for peers, the program and the kernel's buffers included, but for what the kernel has received of
+    /// HTTP/1 uploads and tunnels and nobody has read yet.
     pub memory: u64,
     /// How long work may take to finish on shutdown.
     pub drain: Duration,
@@ -137,7 +138,11 @@ impl Effective {
         line("trusted-proxy", list(&self.said.trusted_proxy));
         line("dry-run", self.gateway.dry_run.to_string());
         line("access-log", text_of(&self.said.access_log.unwrap_or(LogWord::Off)));
-        let _ = write!(text, "\n# Memory, kernel buffers included:\n{}", self.plan().proof());
+        let _ = write!(
+            text,
+            "\n# Memory, kernel buffers included but for what the last line names:\n{}",
+            self.plan().proof()
+        );
         text
     }
 
