@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -45,8 +45,6 @@ struct End {
     owed: AtomicUsize,
     /// Whoever has more of them.
     owing: Mutex<Option<Waker>>,
-    /// Somebody awaits bytes, since this was last [forgotten](Watch::forget_reader).
-    awaited: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -63,7 +61,6 @@ impl End {
             held: Mutex::new(None),
             owed: AtomicUsize::new(0),
             owing: Mutex::new(None),
-            awaited: AtomicBool::new(false),
         })
     }
 
@@ -203,18 +200,7 @@ impl Watch {
         }
     }
 
-    /// From now on it counts whether somebody awaits bytes.
-    pub(crate) fn forget_reader(&self) {
-        self.end.awaited.store(false, Ordering::Relaxed);
-    }
-
-    /// Does somebody await bytes? Then that one is woken when the peer goes, too. For the task that reads.
-    pub(crate) fn has_reader(&self) -> bool {
-        self.end.awaited.load(Ordering::Relaxed)
-    }
-
-    /// Would [`gone`](Self::gone) be done? Once that has been polled, or while somebody awaits bytes, this is cheaper to
-    /// ask.
+    /// Would [`gone`](Self::gone) be done? Once that has been polled, this is cheaper to ask.
     pub(crate) fn is_gone(&self) -> bool {
         // Nothing is attempted but when the read side is closed.
         on_end!(self.end, socket => socket.try_io(Interest::PRIORITY, || Ok(()))).is_ok()
@@ -289,13 +275,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let most = ready!(self.end.poll_at_once(cx));
         loop {
-            match on_end!(self.end, socket => socket.poll_read_ready(cx)) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => {
-                    self.end.awaited.store(true, Ordering::Relaxed);
-                    return Poll::Pending;
-                }
-            }
+            ready!(on_end!(self.end, socket => socket.poll_read_ready(cx)))?;
             let before = buffer.filled().len();
             let room = buffer.remaining().min(most);
             // What leaves room has emptied the socket: said to the runtime here, it spares the next poll a system call

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use http::StatusCode;
+use bytes::Bytes;
+use http::{Response, StatusCode};
 use tidegate::Reason;
 use tidegate::http::Problem;
 
@@ -16,6 +17,8 @@ pub(super) enum Stop {
     Refused(Problem),
     /// Its client left in the middle of its body. What is said then is for one that closed only its sending side.
     Left(Problem),
+    /// It was meant to come as far as this gateway.
+    Here(Box<Response<Bytes>>),
 }
 
 impl From<Problem> for Stop {

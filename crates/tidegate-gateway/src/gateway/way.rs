@@ -25,8 +25,9 @@ use crate::observe::Stage;
 use crate::origin::{OriginError, OriginErrorKind, Reply, RequestBody};
 use crate::refuse::{Audience, is_grpc, no_memory, no_place_for_a_stream, problem_of};
 use crate::relay::fields::Fields;
+use crate::relay::headers::Unfit;
 use crate::relay::load::take_report;
-use crate::relay::{headers, tunnel};
+use crate::relay::{forwards, headers, tunnel};
 
 use super::Gateway;
 use super::answer::{Answer, Relay, stream_watch};
@@ -166,6 +167,11 @@ impl Way {
             let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
             return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Malformed, detail).into());
         }
+        if fields.has(Fields::MAX_FORWARDS) {
+            if let Some(last) = forwards::step(&head.method, &mut head.headers).map_err(malformed)? {
+                return Err(Stop::Here(Box::new(last)));
+            }
+        }
         if grpc {
             body.without_pace();
         }
@@ -175,10 +181,7 @@ impl Way {
         let may_upgrade = !http2 && fields.has(Fields::UPGRADE) && wants_upgrade(head);
         let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| may_upgrade);
         let trusted = gateway.settings.trusted_proxies.contains(client.peer.ip());
-        gateway
-            .to_origin
-            .rewrite(head, client, fields, trusted, upgrade.is_some())
-            .map_err(|unfit| Problem::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0))?;
+        gateway.to_origin.rewrite(head, client, fields, trusted, upgrade.is_some()).map_err(malformed)?;
         if !http2 && !body.is_end_stream() && !fields.has(Fields::CONTENT_LENGTH) {
             // Said here, or hyper would send a GET without its body.
             head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -322,6 +325,12 @@ impl Way {
             }
             // The record counts it as it is dropped.
             Stop::Left(problem) => audience.answer(&problem).map(Answer::whole),
+            Stop::Here(answer) => {
+                if let Some(known) = &mut known {
+                    known.record.finish(answer.status(), None);
+                }
+                (*answer).map(Answer::whole)
+            }
         }
     }
 }
@@ -333,6 +342,10 @@ fn no_answer(error: OriginError) -> Stop {
         OriginErrorKind::ClientBody => Stop::of_body(&BoxError::from(error)),
         _ => Problem::from(&error).into(),
     }
+}
+
+fn malformed(unfit: Unfit) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, Reason::Malformed, unfit.0)
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

@@ -35,7 +35,7 @@ pub(super) async fn serve<S: Serve>(
     settings: &ListenSettings,
     shutdown: &Shutdown,
 ) {
-    let desk = Arc::new(Desk::default());
+    let (desk, tls) = (Arc::new(Desk::default()), caller.client.tls);
     let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), caller.client.account.clone(), settings));
     if caller.client.account.is_some() {
         watch.read_at_once(SMALL_READS);
@@ -47,7 +47,9 @@ pub(super) async fn serve<S: Serve>(
         memory_wait: settings.memory_wait,
     };
     let mut builder = Builder::new();
-    builder.half_close(false).max_buf_size(settings.head_bytes.max(64 * 1024) + 1024);
+    // With it hyper reads nothing while it answers. It would find out only that the client has gone, which the watch below
+    // does, and take another buffer for that while the head keeps the last one. The end of TLS the watch does not see.
+    builder.half_close(!tls).max_buf_size(settings.head_bytes.max(64 * 1024) + 1024);
     // The screen is stricter; these only must not be narrower than it.
     if settings.head_fields > HYPERS_FIELDS {
         builder.max_headers(settings.head_fields);
@@ -59,7 +61,7 @@ pub(super) async fn serve<S: Serve>(
     let mut on_drain = pin!(shutdown.on_drain());
     let mut on_abort = pin!(shutdown.on_abort());
     let ear = shutdown.ear();
-    let (mut left, mut draining, mut waits, mut watches) = (false, false, false, false);
+    let (mut left, mut draining, mut waits) = (false, false, false);
     let ended = poll_fn(|cx| {
         // This task's waker stays the same: a wait that was polled once needs no other poll before there is news.
         let first = !std::mem::replace(&mut waits, true);
@@ -68,15 +70,14 @@ pub(super) async fn serve<S: Serve>(
             draining = true;
             connection.as_mut().graceful_shutdown();
         }
-        watch.forget_reader();
+        // Before anything else is done for who has gone.
+        if !first && desk.busy.load(Ordering::Relaxed) && watch.is_gone() {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(result));
         }
-        // Whoever awaits bytes hears of the end as well. Another who waits would be looked at whenever some come, so there
-        // is none before hyper once does not read.
-        let hears = watches || watch.has_reader();
-        watches |= !hears;
-        left = left || if hears { watch.is_gone() } else { gone.as_mut().poll(cx).is_ready() };
+        left = left || if first { gone.as_mut().poll(cx).is_ready() } else { watch.is_gone() };
         // What a client asked before it closed its side is answered if that can be done at once.
         if (left && desk.busy.load(Ordering::Relaxed)) || (news && on_abort.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(None);

@@ -16,7 +16,7 @@
 //! | `screen`, `plain`, `screened` | HTTP/1: what looks at a head before hyper does |
 //! | `http2`, `stream2`, `send2`, `room` | HTTP/2: the h2 crate, one stream, how its answer is sent with credit, and how much may wait unsent |
 //! | `credit`, `window`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
-//! | `alarm` | the timers of an HTTP/2 connection |
+//! | `alarm`, `date` | the timers of an HTTP/2 connection; the `Date` of its answers |
 //! | `fault` | [`Fault`]: what the listener itself refuses |
 //! | `shutdown` | [`Shutdown`]: draining |
 
@@ -24,6 +24,7 @@ mod alarm;
 mod answering;
 mod connection;
 mod credit;
+mod date;
 mod displaced;
 mod fault;
 mod frames;

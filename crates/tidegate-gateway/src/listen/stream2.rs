@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use crate::body::{Ahead, BoxError, ClientBody, PaceSettings, Received};
 
 use super::credit::Place;
+use super::date::dated;
 use super::room::{Chunk, Room};
 use super::waiting::One;
 use super::{Caller, Fault, Serve, send2};
@@ -152,7 +153,8 @@ async fn send<B>(response: Response<B>, mut respond: SendResponse<Chunk>, pace: 
 where
     B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    dated(&mut head.headers);
     let ended = body.is_end_stream();
     // An error means that the client has gone.
     if let Ok(stream) = respond.send_response(Response::from_parts(head, ()), ended) {

@@ -36,6 +36,7 @@ impl Fields {
     pub(crate) const AUDIENCE: Self = Self(1 << 17);
     /// What an origin says about its load.
     pub(crate) const LOAD: Self = Self(1 << 18);
+    pub(crate) const MAX_FORWARDS: Self = Self(1 << 19);
 
     /// Those among `headers`.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -78,6 +79,7 @@ impl Fields {
             12 => match name {
                 "content-type" => Self::CONTENT_TYPE,
                 "grpc-timeout" => Self::TIME,
+                "max-forwards" => Self::MAX_FORWARDS,
                 _ => Self::default(),
             },
             14 => match name {
@@ -147,6 +149,7 @@ mod tests {
             ("X-Inflight", Fields::LOAD),
             ("Endpoint-Load-Metrics", Fields::LOAD),
             ("Sec-Fetch-Mode", Fields::AUDIENCE),
+            ("Max-Forwards", Fields::MAX_FORWARDS),
         ];
         let none = HeaderValue::from_static("-");
         for (name, field) in all {

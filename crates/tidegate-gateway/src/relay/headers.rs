@@ -7,7 +7,7 @@ use http::header::{
     UPGRADE, VIA,
 };
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Uri, Version, request, response};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, request, response};
 
 use crate::listen::{Client, Protocol};
 
@@ -119,6 +119,13 @@ impl ToOrigin {
 pub(crate) fn to_client(head: &mut response::Parts, fields: Fields, to: Protocol, upgraded: bool) {
     let wanted = if upgraded { head.headers.get(UPGRADE).cloned() } else { None };
     strip_hop_by_hop(&mut head.headers, fields);
+    // These have no body (RFC 9110 §8.6). HTTP/2 clients take a length for a promise that is broken. A 304 may say one:
+    // that of the answer it stands for.
+    if fields.has(Fields::CONTENT_LENGTH)
+        && (head.status.is_informational() || head.status == StatusCode::NO_CONTENT)
+    {
+        head.headers.remove(CONTENT_LENGTH);
+    }
     if let Some(wanted) = wanted {
         head.headers.insert(UPGRADE, wanted);
         head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));

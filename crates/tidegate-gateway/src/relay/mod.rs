@@ -3,11 +3,13 @@
 //! | File | What it holds |
 //! |---|---|
 //! | `fields` | which fields of interest a head has |
+//! | `forwards` | how far OPTIONS and TRACE may go |
 //! | `headers` | hop-by-hop fields, `Forwarded`, `Via`, `Host` |
 //! | `load` | what the origin says of its own load |
 //! | `tunnel` | bytes both ways after an upgrade |
 
 pub(crate) mod fields;
+pub(crate) mod forwards;
 pub(crate) mod headers;
 pub(crate) mod load;
 pub(crate) mod tunnel;

@@ -22,6 +22,7 @@ mod refusals;
 mod relay;
 mod revoke;
 mod script;
+mod semantics;
 mod slow;
 mod stand;
 mod tls;

@@ -70,7 +70,8 @@ async fn answer(
             _ = reset => return Ok(()),
         }
     }
-    let answer = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let answer = Response::builder().header("content-type", "application/grpc");
+    let answer = answer.header("x-path", head.uri.path()).body(()).unwrap();
     let mut stream = respond.send_response(answer, false)?;
     while let Some(data) = body.data().await {
         let data = data?;
@@ -187,4 +188,12 @@ async fn a_broken_upload_is_not_the_origins_fault() {
     eventually("the origin hears it", || origin.book.now.load(SeqCst) == 0 && stand.in_flight() == 0).await;
     let answer = client.begin(post2("/x").body(()).unwrap(), true).await.0;
     assert_eq!(whole(answer).await.unwrap().head.status, 200);
+}
+
+#[tokio::test]
+async fn a_star_is_for_the_server() {
+    let origin = Origin2::start(100).await;
+    let stand = stand(&origin, "").await;
+    let answer = stand.ask("OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
+    assert_eq!((answer.status, answer.header("x-path")), (200, "*"));
 }

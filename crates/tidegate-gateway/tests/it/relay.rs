@@ -196,6 +196,17 @@ async fn the_target_names_the_host_once() {
     assert_eq!((seen.target.as_str(), seen.header("host")), ("/x?y", "b.example:81"));
     stand.ask("OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     assert_eq!(stand.origin.last().target, "*");
+    // As docs/http-semantics.md has it: who parses the target does not tell the first two apart.
+    for (asked, target) in [
+        ("OPTIONS http://b.example", "/"),
+        ("OPTIONS http://b.example/", "/"),
+        ("OPTIONS http://b.example?x", "/?x"),
+        ("GET http://b.example", "/"),
+    ] {
+        stand.ask(format!("{asked} HTTP/1.1\r\nHost: b.example\r\n\r\n")).await;
+        assert_eq!(stand.origin.last().target, target, "{asked}");
+        assert_eq!(stand.origin.last().header("host"), "b.example");
+    }
     let before = stand.origin.count();
     for bad in [
         "GET http://user@b.example/ HTTP/1.1\r\nHost: a\r\n\r\n",

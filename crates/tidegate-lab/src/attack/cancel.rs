@@ -140,6 +140,10 @@ impl Cancelling {
                     self.wire.frames([Frame::settings_ack()]).await?;
                 }
                 kind::PING if frame.payload == opaque[..] => return Ok(()),
+                // Is it still there? Who does not say so is sent away.
+                kind::PING if !frame.has(flag::ACK) => {
+                    self.wire.frames([Frame::new(kind::PING, flag::ACK, 0, frame.payload)]).await?;
+                }
                 _ => {}
             }
         }
