@@ -1,8 +1,10 @@
 //! What the budget costs an upload: the gateway with its credit from the memory, beside a proxy with hyper's own windows
 //! (1 MiB each, without a bound over all connections), before the same origin, on the same threads, in turns.
 //!
-//! `cargo bench -p tidegate-gateway --bench uploads [-- ROUNDS [MEMORY [ROUND-TRIP-MS]]]`: 64 MB over each of eight HTTP/2
-//! connections; prints MB/s of both and their ratio. Then 64 MB over one connection, alone and beside an upload that its
+//! `cargo bench -p tidegate-gateway --bench uploads [-- ROUNDS [MEMORY [ROUND-TRIP-MS [gate | bare]]]]`: 64 MB over each of
+//! eight HTTP/2 connections; prints MB/s of both, and the processor's time for each MB, clients and origin included, which
+//! holds on a busy machine as well; and their ratios. With `gate` or `bare` only that one runs, to be looked at with perf,
+//! strace and valgrind. Then 64 MB over one connection, alone and beside an upload that its
 //! origin does not read, in turns. With a round trip, what clients and proxies say to each other takes half of it each
 //! way, in a relay that has room for all that is under way: then the windows are what counts, as on a long line.
 
@@ -190,13 +192,28 @@ async fn measure_one(address: SocketAddr, beside_stalled: bool) -> f64 {
     speed
 }
 
+/// Milliseconds of the processors that this process has had, in steps of 10 (Linux; elsewhere nothing is told).
+fn processor_ms() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    // utime and stime, in ticks of 10 ms.
+    after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() * 10.0
+}
+
+/// MB/s of all connections together, and the processors' milliseconds for each GB.
+async fn measure_both(address: SocketAddr) -> (f64, f64) {
+    let before = processor_ms();
+    let speed = measure(address).await;
+    (speed, (processor_ms() - before) / ((SIZE * CONNECTIONS) as f64 / 1e9))
+}
+
 fn spread(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
     format!("{:.2} / {:.2} / {:.2}", at(0), at(values.len() / 2), at(values.len() - 1))
 }
 
-async fn run(rounds: usize, memory: &str, round_trip: Duration) {
+async fn run(rounds: usize, memory: &str, round_trip: Duration, only: Option<&str>) {
     let origin = origin().await;
     let mut bare = bare(origin).await;
     let words = format!(
@@ -210,26 +227,38 @@ async fn run(rounds: usize, memory: &str, round_trip: Duration) {
         gate = long_line(gate, round_trip / 2).await;
         bare = long_line(bare, round_trip / 2).await;
     }
-    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    if let Some(only) = only {
+        let address = if only == "gate" { gate } else { bare };
+        for _ in 0..rounds {
+            let (speed, cost) = measure_both(address).await;
+            println!("{speed:.0} MB/s, {cost:.0} ms/GB with {only} only");
+        }
+        return;
+    }
+    let (mut ours, mut theirs, mut ratios, mut costs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         // In turns, and each first as often as second.
-        let (one, other) = if round % 2 == 0 {
-            let one = measure(gate).await;
-            (one, measure(bare).await)
+        let ((one, one_cost), (other, other_cost)) = if round % 2 == 0 {
+            let one = measure_both(gate).await;
+            (one, measure_both(bare).await)
         } else {
-            let other = measure(bare).await;
-            (measure(gate).await, other)
+            let other = measure_both(bare).await;
+            (measure_both(gate).await, other)
         };
         println!(
-            "{one:.0} MB/s with a budget of {memory}, {other:.0} MB/s with hyper's windows: {:.2}",
-            one / other
+            "{one:.0} MB/s and {one_cost:.0} ms/GB with a budget of {memory}, {other:.0} and {other_cost:.0} with hyper's windows: \
+             {:.2} and {:.2}",
+            one / other,
+            one_cost / other_cost
         );
         ours.push(one);
         theirs.push(other);
         ratios.push(one / other);
+        costs.push(one_cost / other_cost);
     }
     println!("MB/s, least / median / most: {} and {}", spread(ours), spread(theirs));
     println!("ratio, least / median / most: {}", spread(ratios));
+    println!("ratio of the processors' time, least / median / most: {}", spread(costs));
     let mut ratios = Vec::new();
     for _ in 0..rounds {
         let alone = measure_one(gate, false).await;
@@ -244,5 +273,6 @@ fn main() {
     let memory = words.next().unwrap_or_else(|| "256MiB".to_owned());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let round_trip = words.next().map_or(0, |word| word.parse().expect("milliseconds"));
-    runtime.block_on(run(rounds, &memory, Duration::from_millis(round_trip)));
+    let only = words.next();
+    runtime.block_on(run(rounds, &memory, Duration::from_millis(round_trip), only.as_deref()));
 }

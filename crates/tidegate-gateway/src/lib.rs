@@ -18,6 +18,7 @@
 //! [`Running`] is all of it together.
 
 pub mod admin;
+mod beyond;
 pub mod body;
 pub mod classify;
 pub mod config;
@@ -32,5 +33,6 @@ mod run;
 mod socket;
 pub mod tls;
 mod unsent;
+mod wide;
 
 pub use run::{Running, StartError};

@@ -9,11 +9,14 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
 use socket2::SockRef;
+use tidegate::budget::Lease;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::beyond;
 use crate::body::{Pace, PaceSettings};
 use crate::unsent::{self, Unsent};
+use crate::wide::Wide;
 
 /// Bytes of a body that may wait unwritten in user space, and the frame that exceeds them: two of the small reads with
 /// which bodies begin, so that one is made while another is written.
@@ -45,6 +48,8 @@ struct End {
     owed: AtomicUsize,
     /// Whoever has more of them.
     owing: Mutex<Option<Waker>>,
+    /// How much the kernel may hold unsent.
+    wide: Wide,
 }
 
 #[derive(Debug)]
@@ -54,13 +59,14 @@ enum Either {
 }
 
 impl End {
-    fn new(either: Either) -> Arc<Self> {
+    fn new(either: Either, unsent: &Unsent) -> Arc<Self> {
         Arc::new(Self {
             either,
             at_once: AtomicUsize::new(usize::MAX),
             held: Mutex::new(None),
             owed: AtomicUsize::new(0),
             owing: Mutex::new(None),
+            wide: Wide::new(unsent.mark()),
         })
     }
 
@@ -105,19 +111,21 @@ macro_rules! on_end {
 impl Socket {
     /// A socket whose writes fail when the peer reads slower than it must.
     pub(crate) fn paced(tcp: TcpStream, unsent: Unsent, pace: PaceSettings) -> Self {
-        Self { end: End::new(Either::Tcp(tcp)), pace: Some(Pace::new(pace)), unsent, read_over: false }
+        let end = End::new(Either::Tcp(tcp), &unsent);
+        Self { end, pace: Some(Pace::new(pace)), unsent, read_over: false }
     }
 
     /// A socket whose writes wait as long as it takes. A peer that takes no more bytes may have answered already (it
     /// refuses an upload, say, and closes): until its side has been read to the end, what is written is dropped
     /// in silence, so that the answer is not lost for a failed write.
     pub(crate) fn tcp(tcp: TcpStream, unsent: Unsent) -> Self {
-        Self { end: End::new(Either::Tcp(tcp)), pace: None, unsent, read_over: false }
+        Self { end: End::new(Either::Tcp(tcp), &unsent), pace: None, unsent, read_over: false }
     }
 
     /// The same of a unix socket, of which the kernel holds what it may without our asking (`wmem_default`, 208 KiB).
     pub(crate) fn unix(unix: UnixStream) -> Self {
-        Self { end: End::new(Either::Unix(unix)), pace: None, unsent: Unsent::unbounded(), read_over: false }
+        let unsent = Unsent::unbounded();
+        Self { end: End::new(Either::Unix(unix), &unsent), pace: None, unsent, read_over: false }
     }
 
     /// Lets a test look at the options of a TCP connection.
@@ -140,6 +148,7 @@ impl Socket {
         length: usize,
         attempt: impl Fn(&End, usize) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
+        self.unsent.follow(self.end.wide.mark());
         loop {
             match on_end!(self.end, socket => socket.poll_write_ready(cx)) {
                 Poll::Ready(ready) => ready?,
@@ -244,6 +253,38 @@ impl Watch {
         self.end.owed.fetch_add(bytes, Ordering::AcqRel);
     }
 
+    /// From now on the kernel may hold more unsent, as `mark` says if that is more than at the begin; `lease` pays for that,
+    /// and for what may wait unwritten besides.
+    pub(crate) fn widen(&self, mark: u32, lease: Lease) {
+        self.end.wide.widen(mark, lease);
+        if let Either::Tcp(tcp) = &self.end.either {
+            unsent::tell(tcp, self.end.wide.mark());
+        }
+    }
+
+    /// May the kernel hold more than at the begin, or does it still?
+    pub(crate) fn is_wide(&self) -> bool {
+        self.end.wide.is_wide()
+    }
+
+    /// No more may be held than at the begin. What is held beyond it stays charged.
+    pub(crate) fn narrow(&self) {
+        if !self.is_wide() {
+            return;
+        }
+        self.end.wide.narrow(|first| {
+            let held = match &self.end.either {
+                Either::Tcp(tcp) => {
+                    unsent::tell(tcp, first);
+                    // Where nobody knows it, an exchange that is over has left nothing.
+                    unsent::look(tcp).map_or(0, |sight| sight.unsent)
+                }
+                Either::Unix(_) => 0,
+            };
+            self.end.owed.load(Ordering::Acquire) == 0 && u32::try_from(held).is_ok_and(|held| held <= first)
+        });
+    }
+
     /// Tells the peer that no more will be written. What it still sends can be read.
     pub(crate) fn half_close(&self) {
         // An error means the connection is gone already.
@@ -267,22 +308,34 @@ impl Watch {
     }
 }
 
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl Socket {
+    /// Reads into `buffer` and, in the same system call, what comes after it into `beyond`. Ready with how many bytes of that
+    /// have come.
+    pub(crate) fn poll_read_beyond(
+        &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+        beyond: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let most = ready!(self.end.poll_at_once(cx));
         loop {
             ready!(on_end!(self.end, socket => socket.poll_read_ready(cx)))?;
             let before = buffer.filled().len();
             let room = buffer.remaining().min(most);
+            let wants_more = !beyond.is_empty() && room == buffer.remaining();
+            let all = room + if wants_more { beyond.len() } else { 0 };
+            let mut after = 0;
             // What leaves room has emptied the socket: said to the runtime here, it spares the next poll a system call
             // that would find nothing.
-            let emptied = |read: usize| if 0 < read && read < room { Err(would_block()) } else { Ok(()) };
-            let read = on_end!(self.end, socket => socket
-                .try_io(Interest::READABLE, || socket.try_read_buf(&mut (&mut *buffer).limit(room)).and_then(emptied)));
+            let emptied = |read: usize| if 0 < read && read < all { Err(would_block()) } else { Ok(()) };
+            let read = on_end!(self.end, socket => socket.try_io(Interest::READABLE, || {
+                if wants_more {
+                    after = beyond::read(socket, buffer, beyond)?;
+                    emptied(buffer.filled().len() - before + after)
+                } else {
+                    socket.try_read_buf(&mut (&mut *buffer).limit(room)).and_then(emptied)
+                }
+            }));
             match read {
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                     self.read_over = true;
@@ -291,10 +344,20 @@ impl AsyncRead for Socket {
                 Err(_) if buffer.filled().len() == before => {}
                 _ => {
                     self.read_over = room > 0 && buffer.filled().len() == before;
-                    return Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(after));
                 }
             }
         }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_read_beyond(cx, buffer, &mut []).map_ok(|_| ())
     }
 }
 

@@ -39,11 +39,25 @@ impl Unsent {
     /// at once no more than a quarter more than `mark` is handed over then: together seven quarters of it at most. For
     /// 16 KiB that is a frame of HTTP/2 with its head, and with what the kernel keeps beside them less than 32 KiB.
     pub(crate) fn new(tcp: &TcpStream, mark: u32) -> Self {
-        // Where the kernel does not take it, it has a mark of its own, and is asked all the same.
-        let _ = SockRef::from(tcp).set_tcp_notsent_lowat(mark);
+        tell(tcp, mark);
+        let mut this = Self { mark: 0, step: 0, left: usize::MAX };
+        this.follow(mark);
+        this
+    }
+
+    /// From now on with this mark, which the kernel was [told](tell).
+    pub(crate) fn follow(&mut self, mark: u32) {
         let mark = usize::try_from(mark).unwrap_or(usize::MAX);
-        let step = mark.saturating_add(mark / 4).max(1);
-        Self { mark, step, left: step }
+        if self.mark != mark && self.mark != usize::MAX {
+            self.mark = mark;
+            self.step = mark.saturating_add(mark / 4).max(1);
+            self.left = self.left.min(self.step);
+        }
+    }
+
+    /// The mark of this moment.
+    pub(crate) fn mark(&self) -> u32 {
+        u32::try_from(self.mark).unwrap_or(u32::MAX)
     }
 
     /// No bound but the kernel's own.
@@ -76,6 +90,11 @@ impl Unsent {
             self.left = self.left.saturating_sub(bytes);
         }
     }
+}
+
+/// Tells the kernel a mark. Where it does not take it, it has a mark of its own, and is asked all the same.
+pub(crate) fn tell(tcp: &TcpStream, mark: u32) {
+    let _ = SockRef::from(tcp).set_tcp_notsent_lowat(mark);
 }
 
 /// Does poll(2) call it writable? Asking also makes the kernel say so later (`SOCK_NOSPACE`).

@@ -16,6 +16,7 @@ use crate::memory::Kind;
 use crate::socket::Socket;
 use crate::unsent::Unsent;
 
+use super::frames::ReadBeyond;
 use super::listener::Accepted;
 use super::{Caller, Client, ListenSettings, Protocol, Serve, Shutdown, http1, http2};
 
@@ -102,6 +103,21 @@ async fn open(mut socket: Socket, settings: &ListenSettings) -> io::Result<(Stre
         }
     };
     Ok((Stream { ahead, transport: Transport::Clear(socket) }, false, protocol))
+}
+
+impl ReadBeyond for Stream {
+    fn poll_read_beyond(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        beyond: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        match &mut this.transport {
+            Transport::Clear(socket) if this.ahead.is_empty() => socket.poll_read_beyond(cx, buffer, beyond),
+            _ => self.poll_read(cx, buffer).map_ok(|()| 0),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

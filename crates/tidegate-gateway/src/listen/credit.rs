@@ -88,6 +88,11 @@ impl Credit {
         self.window.due()
     }
 
+    /// Should it have been by now?
+    pub(super) fn overdue(&self) -> bool {
+        self.due().is_some_and(|due| due <= Instant::now())
+    }
+
     /// Memory for one more stream, of which the head takes `more` beyond what is usual; `None` if it must wait.
     pub(super) fn place(&mut self, more: u64, uploads: bool) -> Option<Place> {
         if self.asleep {

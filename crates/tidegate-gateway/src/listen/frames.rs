@@ -4,12 +4,15 @@
 //! come. A header block can unpack to a hundred times its size, so h2 gets no more of them in one round than
 //! [`ROUND`]; what they became is charged, or refused, before the next. Nor does it get more small pieces of bodies than fill
 //! [`CRUMBS`] of its buffers before those that nobody reads are packed.
+//!
+//! h2 asks for a frame's head, then for its payload: two system calls for each. Here the head of the next frame comes
+//! with the payload of the one before.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -45,6 +48,21 @@ pub(super) struct Frames<S> {
     inner: S,
     seen: Arc<Seen>,
     sight: Sight,
+    /// The head of the next frame, as far as it was read with the payload before it, and how much of it is left.
+    next: [u8; FRAME_HEAD],
+    left: std::ops::Range<usize>,
+}
+
+/// What can read past the end of a buffer in the same call.
+pub(super) trait ReadBeyond: AsyncRead {
+    /// Reads into `buffer`, and what comes after it into `beyond`, if that costs no other system call. Ready with how many
+    /// bytes of `beyond` have come.
+    fn poll_read_beyond(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        beyond: &mut [u8],
+    ) -> Poll<io::Result<usize>>;
 }
 
 /// Where in the stream of frames a connection is.
@@ -97,7 +115,7 @@ impl<S> Frames<S> {
         let seen = Seen::new();
         let sight =
             Sight { skip: PREFACE, block: false, head: [0; FRAME_HEAD], have: 0, passed: 0, crumb: 0 };
-        (Self { inner, seen: Arc::clone(&seen), sight }, seen)
+        (Self { inner, seen: Arc::clone(&seen), sight, next: [0; FRAME_HEAD], left: 0..0 }, seen)
     }
 }
 
@@ -145,7 +163,7 @@ impl Sight {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
+impl<S: ReadBeyond + Unpin> AsyncRead for Frames<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -158,9 +176,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut this.inner).poll_read(cx, buffer);
+        if this.left.is_empty() {
+            let ends_with_the_frame = this.sight.skip > 0 && this.sight.skip == buffer.remaining();
+            let beyond = if ends_with_the_frame { &mut this.next[..] } else { &mut [] };
+            let more = ready!(Pin::new(&mut this.inner).poll_read_beyond(cx, buffer, beyond))?;
+            this.left = 0..more;
+        } else {
+            let some = this.left.start..this.left.end.min(this.left.start + buffer.remaining());
+            this.left.start = some.end;
+            buffer.put_slice(this.next.get(some).unwrap_or_default());
+        }
         this.sight.look(buffer.filled().get(before..).unwrap_or_default(), &this.seen);
-        polled
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -240,25 +267,70 @@ mod tests {
         assert!(rounds >= 10, "{rounds}");
     }
 
-    /// Gives `step` bytes a read.
-    fn tokio_test_reader(bytes: &[u8], step: usize) -> impl AsyncRead + Unpin {
-        struct Steps(std::collections::VecDeque<Vec<u8>>);
-        impl AsyncRead for Steps {
-            fn poll_read(
-                mut self: Pin<&mut Self>,
-                _: &mut Context<'_>,
-                to: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                if let Some(mut next) = self.0.pop_front() {
-                    let rest = next.split_off(next.len().min(to.remaining()));
-                    to.put_slice(&next);
-                    if !rest.is_empty() {
-                        self.0.push_front(rest);
-                    }
+    #[tokio::test]
+    async fn a_head_comes_with_the_payload_before_it() {
+        let payload = 1000;
+        let sent = [vec![b'P'; PREFACE], frame(DATA, 0, payload).repeat(100)].concat();
+        for step in [1, 7, 500, 1009, sent.len()] {
+            let mut steps = tokio_test_reader(&sent, step);
+            steps.many = true;
+            let (mut frames, seen) = Frames::new(steps);
+            let mut read = vec![0; PREFACE + FRAME_HEAD];
+            frames.read_exact(&mut read).await.unwrap();
+            frames.inner.reads = 0;
+            // As h2 does: so much room as the frame needs, then the next head.
+            for _ in 0..99 {
+                for more in [payload, FRAME_HEAD] {
+                    let begin = read.len();
+                    read.resize(begin + more, 0);
+                    frames.read_exact(&mut read[begin..]).await.unwrap();
                 }
-                Poll::Ready(Ok(()))
+                seen.many_crumbs();
+            }
+            assert!(sent.starts_with(&read) && read.len() > 99 * payload, "{step}");
+            if step > payload {
+                assert_eq!(frames.inner.reads, 99, "{step}");
             }
         }
-        Steps(bytes.chunks(step).map(<[u8]>::to_vec).collect())
+    }
+
+    /// Gives `step` bytes a read, or as many as are asked for if those are fewer.
+    struct Steps {
+        bytes: std::collections::VecDeque<u8>,
+        step: usize,
+        many: bool,
+        reads: usize,
+    }
+
+    fn tokio_test_reader(bytes: &[u8], step: usize) -> Steps {
+        Steps { bytes: bytes.iter().copied().collect(), step, many: false, reads: 0 }
+    }
+
+    impl AsyncRead for Steps {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            to: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.as_mut().poll_read_beyond(cx, to, &mut []).map_ok(|_| ())
+        }
+    }
+
+    impl ReadBeyond for Steps {
+        fn poll_read_beyond(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            to: &mut ReadBuf<'_>,
+            beyond: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            self.reads += 1;
+            let wanted = to.remaining() + if self.many { beyond.len() } else { 0 };
+            let some = self.step.min(self.bytes.len()).min(wanted);
+            let some: Vec<u8> = self.bytes.drain(..some).collect();
+            let (first, rest) = some.split_at(some.len().min(to.remaining()));
+            to.put_slice(first);
+            beyond[..rest.len()].copy_from_slice(rest);
+            Poll::Ready(Ok(rest.len()))
+        }
     }
 }

@@ -126,7 +126,8 @@ pub(super) async fn serve<S: Serve>(
                     credit.hear(news, streams.len() + waiting.len(), &mut connection);
                 }
             }
-            () = alarm.at(due, again) => if due.is_none_or(|due| Instant::now() < due) {
+            // Asked anew: they may have been acknowledged since, which alone does not begin another round.
+            () = alarm.at(due, again) => if !credit.as_ref().is_some_and(Credit::overdue) {
                 if let Some(credit) = &mut credit {
                     credit.look(&mut connection);
                 }

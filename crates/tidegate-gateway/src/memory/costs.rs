@@ -52,6 +52,11 @@ pub(super) const FREE: u64 = 128 * KIB;
 /// The same in pieces of a frame's size: hyper's buffer and one on its way, beside what a request has anyway.
 pub(super) const FREE_SMALL: u64 = 32 * KIB;
 
+/// What may wait unwritten of an upload that flows freely: few system calls write what hyper's own limit of 400 KiB would
+/// let wait. Half as much is the mark of what the kernel may hold unsent, so that it is asked seldom and the origin finds
+/// something to read whenever it looks.
+pub(super) const UNWRITTEN: (u64, u64) = (64 * KIB, 256 * KIB);
+
 /// A tunnel: 16 KiB each way, its task, both sockets.
 pub(crate) const TUNNEL: u64 = 64 * KIB;
 

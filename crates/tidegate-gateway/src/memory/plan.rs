@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::costs::{
     BASE, FIXED2, FLOOR2, FREE, HEADS, IDLE, KEPT, LEAST_WINDOW, PARKED, RECEIVE, REQUEST, ROOM, TLS, TUNNEL,
-    window_cost,
+    UNWRITTEN, window_cost,
 };
 
 /// The least that can be asked of a gateway: the program, and some connections.
@@ -127,6 +127,21 @@ impl Plan {
         (self.bytes / 4096).clamp(RECEIVE.0, RECEIVE.1)
     }
 
+    /// What may wait unwritten of an upload that flows freely to an HTTP/1 origin: a 512th of the number.
+    pub(crate) fn unwritten(&self) -> usize {
+        usize::try_from((self.bytes / 512).clamp(UNWRITTEN.0, UNWRITTEN.1)).unwrap_or(64 * 1024)
+    }
+
+    /// The mark of what the kernel may hold unsent of it.
+    pub(crate) fn unsent(&self) -> u32 {
+        u32::try_from(self.unwritten() / 2).unwrap_or(u32::MAX)
+    }
+
+    /// What such an upload takes beyond what every request does: what is unwritten, and seven quarters of the mark.
+    pub(crate) fn flows(&self) -> u64 {
+        self.unwritten() as u64 + u64::from(self.unsent()) * 7 / 4
+    }
+
     fn of_tls(&self) -> u64 {
         if self.tls { TLS } else { 0 }
     }
@@ -146,7 +161,7 @@ impl Plan {
              #   HTTP/2 connection, at least {} KiB: fixed {} + window {} (65535 bytes x 1.5) + unsent answers and kernel {} + waiting heads {} + one request {}{tls}\n\
              #   HTTP/2 connection, at most: window {} KiB x 1.5, unsent answers {} KiB; without streams, when memory is short: {} KiB\n\
              #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more\n\
-             #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB; a body read before the door its bytes\n\
+             #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB, an upload on its way to the origin then {} KiB; a body read before the door its bytes\n\
              #   a tunnel (WebSocket and the like) {} KiB more than its request\n\
              #   connections that fit at the floor: {} of HTTP/2, {} of HTTP/1; beyond them {} and {} of clients that hold less than their share\n\
              #   not in it: what the kernel has received of HTTP/1 uploads and tunnels and nobody has read yet, as the system has it (tcp_rmem)\n",
@@ -177,6 +192,7 @@ impl Plan {
             kib(self.request() - REQUEST),
             kib(super::costs::HEAD),
             kib(FREE),
+            kib(self.flows()),
             kib(TUNNEL),
             floors / self.floor(),
             floors / self.idle1(),

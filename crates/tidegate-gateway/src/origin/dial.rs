@@ -122,11 +122,16 @@ impl Dialer {
 
     /// Tries every address of the name, beginning with another one each time.
     async fn connect_tcp(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let mut addresses: Vec<SocketAddr> = lookup_host((host, port)).await?.collect();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1);
-        addresses.rotate_left(first);
+        let addresses = in_turn(lookup_host((host, port)).await?.collect(), &self.turn);
         connect_any(&addresses, self.receive, Instant::now() + self.timeout).await
     }
+}
+
+/// Begins with the next address each time, and leaves out none.
+fn in_turn(mut addresses: Vec<SocketAddr>, turn: &AtomicUsize) -> Vec<SocketAddr> {
+    let first = turn.fetch_add(1, Ordering::Relaxed) % addresses.len().max(1);
+    addresses.rotate_left(first);
+    addresses
 }
 
 /// Over HTTP/2 everything is read at once, and credit bounds it.
@@ -237,6 +242,32 @@ mod tests {
             });
         }
     }
+
+    #[tokio::test]
+    async fn the_addresses_of_a_name_take_turns() {
+        let named = |last: u8| SocketAddr::from(([127, 0, 0, last], 80));
+        let all = [named(1), named(2), named(3)];
+        let turn = AtomicUsize::new(usize::MAX - 1); // it goes round
+        let firsts: Vec<_> = (0..7).map(|_| in_turn(all.to_vec(), &turn)).collect();
+        for mut tried in firsts.clone() {
+            tried.sort();
+            assert_eq!(tried, all, "each is tried each time");
+        }
+        // One after the other, but for the one moment in which the count begins again.
+        let at = |index: usize| firsts[index][0];
+        assert_eq!((at(2), at(3), at(4), at(5)), (all[0], all[1], all[2], all[0]));
+        assert_eq!(in_turn(Vec::new(), &turn), []);
+        // A name that is looked up, whose addresses may be two (`::1` and `127.0.0.1`): whichever comes first, the one
+        // that listens is found.
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let dialer = Dialer::new(url.parse().unwrap(), &OriginSettings::default()).unwrap();
+        for dialed in 1..=4 {
+            dialer.dial().await.unwrap();
+            assert_eq!(dialer.turn.load(Ordering::Relaxed), dialed);
+        }
+    }
+
     /// An address that answers nothing: its backlog is full, so the system drops what else comes.
     async fn deaf() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
         let socket = TcpSocket::new_v4().unwrap();

@@ -21,8 +21,13 @@ use super::sent::{blame, within};
 use super::written::{Noted, Written};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
 
-/// Bytes of an answer that may wait for its client, and the most bytes of its head.
-const BUFFER: usize = 64 * 1024;
+/// The most bytes of an answer's head, and of what is read of it at once: one byte less than where hyper's buffer would
+/// double.
+const HEAD: usize = 64 * 1024;
+const LARGE_READS: usize = 64 * 1024 - 1;
+
+/// What hyper may hold unwritten. Bodies hand it less, as far as memory has a bound.
+const BUFFER: usize = 320 * 1024;
 
 /// Bytes that are read at once until it is seen that the client takes them: less than hyper begins with, or
 /// its buffers would grow while nobody reads. Small answers, the many, are read whole with their heads.
@@ -76,13 +81,18 @@ impl Kept {
                 return false;
             }
         }
-        self.line.read_at_once(if small { SMALL_READS } else { usize::MAX });
+        self.line.read_at_once(if small { SMALL_READS } else { LARGE_READS });
         true
     }
 
-    /// Does it hold large buffers?
+    /// Nobody uses it from now on: what of a large request it has written by now is not charged any more.
+    pub(super) fn rest(&self) {
+        self.line.narrow();
+    }
+
+    /// Does it hold large buffers, or a lot of a request?
     pub(super) fn is_large(&self) -> bool {
-        self.large.is_some()
+        self.large.is_some() || self.line.is_wide()
     }
 
     fn close(&mut self) {
@@ -99,6 +109,7 @@ impl Kept {
             let line = Noted::new(line, written.clone());
             let (sender, connection) = Builder::new()
                 .max_buf_size(BUFFER)
+                .max_header_size(HEAD)
                 .handshake(TokioIo::new(line))
                 .await
                 .map_err(OriginError::of_hyper)?;

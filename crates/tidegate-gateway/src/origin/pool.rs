@@ -137,6 +137,7 @@ impl Origin {
 
     /// Keeps a connection whose exchange is complete; closes the oldest when there are too many.
     pub(super) fn keep(&self, kept: Kept) {
+        kept.rest();
         if kept.is_closed() || (kept.is_large() && self.is_short()) {
             return;
         }

@@ -4,13 +4,12 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use tidegate::budget::Lease;
-
 use crate::body::{Ahead, BoxError, ClientBody};
 use crate::memory::{Memory, Tier};
 use crate::socket::{UNWRITTEN, Watch};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tidegate::budget::Lease;
 
 use super::sent::Sent;
 
@@ -41,8 +40,11 @@ struct Over {
     lease: Option<Lease>,
 }
 
-/// What it may hold unwritten of a body that flows freely: as much as hyper would.
-const FREE: usize = 64 * 1024;
+/// So many bytes must have flowed before a body may flow freely, and before it is asked again; and what may wait unwritten
+/// where memory has no bound.
+const LARGE: usize = 64 * 1024;
+/// So many bytes must have flowed before it is given what takes the least of the processor: several times what that holds.
+const LONG: usize = 1024 * 1024;
 
 impl RequestBody {
     /// `ahead`, which was read already, then `rest`.
@@ -70,9 +72,9 @@ impl RequestBody {
     /// It is written to this connection, and waits while that holds too much of it.
     pub(super) fn goes_over(&mut self, line: &Watch, memory: Option<&Memory>) {
         if let Some(parts) = &mut self.0 {
-            let most = if memory.is_some() { UNWRITTEN } else { FREE };
+            let most = if memory.is_some() { UNWRITTEN } else { LARGE };
             let (line, memory) = (line.clone(), memory.cloned());
-            parts.over = Some(Over { line, memory, most, until: FREE, lease: None });
+            parts.over = Some(Over { line, memory, most, until: LARGE, lease: None });
         }
     }
 
@@ -97,12 +99,25 @@ impl Parts {
 impl Over {
     fn owes(&mut self, bytes: usize) {
         self.line.owes(bytes);
-        if self.most < FREE {
-            self.until = self.until.saturating_sub(bytes);
-            if self.until == 0 {
-                self.until = FREE;
-                self.lease = self.memory.as_ref().and_then(|memory| memory.lease(FREE as u64, Tier::Grow));
-                self.most = if self.lease.is_some() { FREE } else { UNWRITTEN };
+        let Some(memory) = &self.memory else { return };
+        self.until = self.until.saturating_sub(bytes);
+        if self.until > 0 {
+            return;
+        }
+        let plan = memory.plan();
+        if self.most < LARGE {
+            self.until = LARGE;
+            self.lease = memory.lease(LARGE as u64, Tier::Grow);
+            if self.lease.is_some() {
+                (self.most, self.until) = (LARGE, LONG);
+            }
+        } else {
+            // Not asked again: it is only a little faster so.
+            self.until = usize::MAX;
+            if let Some(lease) = memory.lease(plan.flows(), Tier::Grow) {
+                self.line.widen(plan.unsent(), lease);
+                self.most = plan.unwritten();
+                self.lease = None;
             }
         }
     }

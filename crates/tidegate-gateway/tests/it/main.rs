@@ -23,6 +23,7 @@ mod relay;
 mod revoke;
 mod script;
 mod semantics;
+mod silence;
 mod slow;
 mod stand;
 mod tls;

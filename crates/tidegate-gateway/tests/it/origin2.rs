@@ -71,7 +71,10 @@ async fn answer(
         }
     }
     let answer = Response::builder().header("content-type", "application/grpc");
-    let answer = answer.header("x-path", head.uri.path()).body(()).unwrap();
+    let mut answer = answer.header("x-path", head.uri.path()).body(()).unwrap();
+    if head.uri.path() == "/announced" {
+        answer.headers_mut().insert("trailer", "x-host".parse().unwrap());
+    }
     let mut stream = respond.send_response(answer, false)?;
     while let Some(data) = body.data().await {
         let data = data?;
@@ -105,8 +108,16 @@ async fn a_call_passes_with_its_trailers() {
     }
     assert_eq!(stand.metric("tidegate_origin_dials_total"), 1.0);
     // The same of an HTTP/1 client, which cannot be told the trailers, and which asks for an upgrade in vain.
-    let answer = stand.ask(post("/plain", "text")).await;
-    assert_eq!((answer.status, answer.text().as_str(), answer.whole), (200, "text", true));
+    let wants = |path| post(path, "text").replace("\r\n\r\n", "\r\nTE: trailers\r\n\r\n");
+    for request in [post("/plain", "text"), wants("/plain"), post("/announced", "text")] {
+        let answer = stand.ask(request).await;
+        assert_eq!((answer.status, answer.text().as_str(), answer.whole), (200, "text", true));
+        assert!(answer.trailers.is_empty(), "{answer:?}");
+    }
+    // Unless it wants them and the origin has named them: then those that were named (docs/http-semantics.md).
+    let answer = stand.ask(wants("/announced")).await;
+    assert_eq!((answer.text().as_str(), answer.trailers.len()), ("text", 1));
+    assert_eq!(answer.trailers["x-host"], "a.example");
     let answer =
         stand.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
     assert_eq!(answer.status, 200);

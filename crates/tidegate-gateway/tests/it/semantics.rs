@@ -105,3 +105,17 @@ async fn a_star_stays_one_between_any_two_protocols() {
     assert_eq!(whole(answer).await.unwrap().head.status, 200);
     assert_eq!(stand.origin.last().target, "*");
 }
+
+#[tokio::test]
+async fn interim_answers_of_the_origin_end_here() {
+    let script = Script::start().await;
+    let words = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
+                 HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let stand = Stand::facing(&script, "").await;
+    let (answer, ()) = tokio::join!(stand.get("/"), says(&script, words));
+    assert_eq!((answer.status, answer.text().as_str(), answer.header("link")), (200, "ok", ""));
+    let stand = Stand::facing(&script, "").await;
+    let mut client = Wire2::connect(stand.address).await;
+    let (answer, ()) = tokio::join!(client.get("/"), says(&script, words));
+    assert_eq!((answer.head.status.as_u16(), answer.body.as_slice()), (200, &b"ok"[..]));
+}

@@ -1,0 +1,85 @@
+//! HTTP/2 clients that do not answer what they must. Time is paused: it goes on when nobody has anything to do.
+
+use std::time::Duration;
+
+use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, code, flag, kind};
+use tokio::time::Instant;
+
+use crate::stand::Stand;
+
+/// Says the preface; the gate's settings are not acknowledged.
+async fn connect(stand: &Stand) -> Wire {
+    let mut wire = Wire::connect(stand.address).await.unwrap();
+    let mut first = PREFACE.to_vec();
+    first.extend([Frame::settings(&[])]);
+    wire.send(&first).await.unwrap();
+    wire
+}
+
+/// The same as [`next`], with every settings acknowledged.
+async fn next_of(wire: &mut Wire, wanted: u8) -> Option<Frame> {
+    loop {
+        let frame = wire.next().await.ok()??;
+        if frame.kind == wanted {
+            return Some(frame);
+        }
+        if frame.kind == kind::SETTINGS && !frame.has(flag::ACK) {
+            wire.frames([Frame::settings_ack()]).await.ok()?;
+        }
+    }
+}
+
+/// The next frame of this kind; `None` at the end of the connection.
+async fn next(wire: &mut Wire, wanted: u8) -> Option<Frame> {
+    loop {
+        let frame = wire.next().await.ok()??;
+        if frame.kind == wanted {
+            return Some(frame);
+        }
+    }
+}
+
+fn is_about(time: Duration, seconds: u64) -> bool {
+    (Duration::from_secs(seconds)..Duration::from_secs(seconds + 1)).contains(&time)
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_are_never_acknowledged_end_the_connection() {
+    let stand = Stand::new("memory = '64MiB'").await;
+    let begun = Instant::now();
+    let mut wire = connect(&stand).await;
+    let away = next(&mut wire, kind::GOAWAY).await.expect("it is told why");
+    assert_eq!(away.number(4), Some(code::ENHANCE_YOUR_CALM));
+    assert!(is_about(begun.elapsed(), 10), "{:?}", begun.elapsed());
+    assert_eq!(next(&mut wire, kind::DATA).await, None);
+    assert!(is_about(begun.elapsed(), 10) || is_about(begun.elapsed(), 11), "{:?}", begun.elapsed());
+
+    // One that does acknowledge stays.
+    let begun = Instant::now();
+    let mut wire = connect(&stand).await;
+    assert!(next_of(&mut wire, kind::PING).await.is_some());
+    assert!(is_about(begun.elapsed(), 30), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_answers_no_ping_has_gone() {
+    let stand = Stand::new("memory = '64MiB'\nidle-timeout = '10m'\norigin-timeout = '10m'").await;
+    let begun = Instant::now();
+    let mut wire = connect(&stand).await;
+    // Its request goes with it.
+    let whole = flag::END_HEADERS | flag::END_STREAM;
+    wire.frames([Frame::headers(1, whole, Block::get("/hold").bytes())]).await.unwrap();
+    // Three are answered, each thirty seconds after the last answer.
+    for count in 1..=3 {
+        let ping = next_of(&mut wire, kind::PING).await.expect("a ping");
+        assert!(!ping.has(flag::ACK) && is_about(begun.elapsed(), 30 * count), "{:?}", begun.elapsed());
+        assert_eq!(stand.in_flight(), 1);
+        wire.frames([Frame::new(kind::PING, flag::ACK, 0, ping.payload)]).await.unwrap();
+    }
+    // The fourth is not.
+    assert!(next_of(&mut wire, kind::PING).await.is_some());
+    assert!(is_about(begun.elapsed(), 120), "{:?}", begun.elapsed());
+    assert_eq!(next_of(&mut wire, kind::PING).await, None);
+    assert!(is_about(begun.elapsed(), 140), "{:?}", begun.elapsed());
+    assert_eq!(stand.gateway.limiter().stats().waiting, 0);
+}
