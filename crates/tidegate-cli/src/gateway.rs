@@ -227,3 +227,6 @@ async fn serve(effective: Effective, mut said: NonBlocking) -> Result<(), Failur
         shutdown.drain();
     }
 }
+
+#[cfg(test)]
+mod tests;
