@@ -62,7 +62,7 @@ impl Gateway {
     /// A gateway before `origin`. Must be made inside a tokio runtime, in which its clock ticks until it is dropped.
     ///
     /// # Errors
-    /// If the limit is 0 or too large.
+    /// If a limit (of requests, streams or those that bypass) is 0 or too large.
     pub fn new(
         settings: GatewaySettings,
         origin: Arc<Origin>,
@@ -83,7 +83,7 @@ impl Gateway {
         }
         .build()?;
         let bounded = |name: &'static str, limit: u64| {
-            let builder = Limiter::builder().name(name).limit(limit.max(1)).dry_run(settings.dry_run);
+            let builder = Limiter::builder().name(name).limit(limit).dry_run(settings.dry_run);
             builder.queue(QueueConfig::none()).build()
         };
         let bypass = bounded("bypass", settings.max_bypass)?;
