@@ -4,6 +4,7 @@
 
 mod admin;
 mod attack;
+mod before;
 mod conform;
 mod crumbs;
 mod displaced;
