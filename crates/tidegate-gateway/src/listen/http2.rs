@@ -92,8 +92,9 @@ pub(super) async fn serve<S: Serve>(
                 }
                 Some(Ok((request, respond))) => {
                     if let Some(fault) = fault_in(request.headers(), settings.head_fields) {
+                        let (head, _body) = request.into_parts();
                         refusals.say(&mut streams, respond, Reason::ENHANCE_YOUR_CALM, said, || {
-                            service.refuse(fault, client)
+                            service.refuse(fault, client, Some(&head))
                         });
                         continue;
                     }
@@ -165,8 +166,9 @@ pub(super) async fn serve<S: Serve>(
             }
             while let Some(one) = waiting.overdue(settings.memory_wait) {
                 credit.account().memory().refused();
+                let (head, _body) = one.request.into_parts();
                 refusals.say(&mut streams, one.respond, Reason::REFUSED_STREAM, said, || {
-                    service.refuse(Fault::Memory, client)
+                    service.refuse(Fault::Memory, client, Some(&head))
                 });
             }
         }

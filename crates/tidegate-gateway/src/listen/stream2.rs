@@ -17,8 +17,11 @@ use tokio::time::timeout;
 
 use crate::body::{Ahead, BoxError, ClientBody, PaceSettings, Received};
 
+use crate::memory::{Tier, head_cost};
+
 use super::credit::Place;
 use super::date::dated;
+use super::early::Early;
 use super::room::{Chunk, Room};
 use super::waiting::One;
 use super::{Caller, Fault, Serve, send2};
@@ -96,6 +99,9 @@ pub(super) async fn answer<S: Serve>(
     room: Room,
 ) {
     let (leaves, left) = oneshot::channel();
+    let (account, early) = (caller.client.account.clone(), Early::default());
+    // What interim answers take, until it is surely written.
+    let mut charged = Vec::new();
     let response = {
         let expects = request
             .headers()
@@ -103,7 +109,8 @@ pub(super) async fn answer<S: Serve>(
             .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let (asks, mut asked) = oneshot::channel();
         let asks = Some(asks).filter(|_| expects);
-        let request = request.map(|body| ClientBody::http2(body, pace, asks, leaves));
+        let mut request = request.map(|body| ClientBody::http2(body, pace, asks, leaves));
+        request.extensions_mut().insert(early.clone());
         // Gone before the body is sent, which may take long.
         let mut serving = pin!(S::serve(caller, request));
         let mut waits = expects;
@@ -123,6 +130,17 @@ pub(super) async fn answer<S: Serve>(
                     }
                 }
             }
+            for head in early.take(cx) {
+                if let Some(account) = &account {
+                    // Without memory for it, it is only a hint.
+                    let Some(charge) = account.charge(head_cost(0, head.headers()), Tier::First) else {
+                        continue;
+                    };
+                    charged.push(charge);
+                }
+                // An error means that the client has gone.
+                let _ = respond.send_informational(head);
+            }
             served.map(Some)
         })
         .await
@@ -131,7 +149,7 @@ pub(super) async fn answer<S: Serve>(
         send(response, respond, pace, room).await;
         let _ = timeout(LINGER, linger(left)).await;
     }
-    drop(place);
+    drop((place, charged));
 }
 
 /// Reads and forgets what a client still sends although it has its answer: a stream that is reset in the middle of an
