@@ -47,6 +47,7 @@ pub mod gate;
 #[cfg(feature = "http")]
 pub mod http;
 mod limiter;
+mod overdue;
 #[cfg(feature = "stream")]
 pub mod pipeline;
 mod readiness;

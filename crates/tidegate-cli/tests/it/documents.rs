@@ -1,6 +1,7 @@
 //! The documents and the program agree.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::{text, tidegate};
 
@@ -77,10 +78,30 @@ fn the_readme_says_what_the_program_knows() {
         }
     }
     assert!(flags > 8, "{flags}");
-    for linked in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        if !linked.starts_with("http") {
-            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(linked);
-            assert!(file.exists(), "README.md: {linked} is not there");
+}
+
+#[test]
+fn every_linked_file_of_every_document_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let listed = Command::new("git").args(["ls-files", "*.md"]).current_dir(&root).output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
+    let (mut links, mut broken) = (0, Vec::new());
+    for name in text(&listed.stdout).lines() {
+        let text = document(name);
+        // Every second part is between fences, where a bracket is no link.
+        let prose = text.split("```").step_by(2);
+        for linked in
+            prose.flat_map(|prose| prose.split("](").skip(1)).filter_map(|rest| rest.split(')').next())
+        {
+            let path = linked.split('#').next().unwrap_or(linked);
+            if path.is_empty() || path.contains("://") || path.starts_with("mailto:") {
+                continue;
+            }
+            links += 1;
+            if !root.join(name).parent().is_some_and(|folder| folder.join(path).exists()) {
+                broken.push(format!("{name}: {linked}"));
+            }
         }
     }
+    assert!(broken.is_empty() && links > 30, "{links} links, not there: {broken:#?}");
 }

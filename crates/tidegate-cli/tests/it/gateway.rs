@@ -22,6 +22,10 @@ fn what_cannot_be_used_is_explained_with_exit_code_2() {
         (&["--config", file], vec!["wrong.toml", "line 2", "unknown field `limt`"]),
         (&["check", file], vec!["wrong.toml", "line 2", "unknown field `limt`"]),
         (&["http://127.0.0.1:1", "--tls-cert", "/none"], vec!["tls-key", "missing"]),
+        (&["http://127.0.0.1:1", "--head-timeout", "0s"], vec!["head-timeout", "at least 1ms"]),
+        (&["http://127.0.0.1:1", "--limit", "2000000000000000000"], vec!["limit", "at most"]),
+        (&["http://127.0.0.1:1", "--listen", "127.0.0.1:9900"], vec!["admin", "listen"]),
+        (&["http://127.0.0.1:1", "--max-streams", "0"], vec!["max-streams", "at least 1"]),
     ] {
         let output = tidegate(arguments);
         let said = text(&output.stderr);
@@ -29,6 +33,31 @@ fn what_cannot_be_used_is_explained_with_exit_code_2() {
         for word in words {
             assert!(said.contains(word), "{arguments:?}: no {word:?} in {said}");
         }
+    }
+}
+
+#[test]
+fn a_file_holds_a_variable_counts_more_and_a_flag_most() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("valid.toml");
+    std::fs::write(
+        &file,
+        "origin = 'http://127.0.0.1:1'\nlimit = 7\nmax-queue = 11\nmax-connections = 13\ndry-run = true\n",
+    )
+    .unwrap();
+    let file = ["--config", file.to_str().unwrap()];
+    for (flags, variables, limit) in [
+        (&[][..], &[][..], 7),
+        (&[], &[("TIDEGATE_LIMIT", "8")], 8),
+        (&["--limit", "9"], &[("TIDEGATE_LIMIT", "8")], 9),
+    ] {
+        let mut gate = Program::gate_in(&[&file[..], flags].concat(), variables);
+        let _address = gate.address("http://");
+        let admin = gate.address("http://");
+        let status: serde_json::Value = serde_json::from_str(&curl(&[&admin])).unwrap();
+        let held =
+            ["limit", "queue_capacity", "connections_limit"].map(|word| status[word].as_u64().unwrap());
+        assert_eq!(held, [limit, 11, 13], "{status}");
+        assert_eq!(status["dry_run"], true);
     }
 }
 
@@ -64,6 +93,30 @@ fn curl_gets_its_answers_over_either_protocol_and_the_log_has_them() {
     assert_eq!(lines.len(), 12, "{log}");
     assert!(lines.iter().all(|line| line["status"] == 200 && line["reason"].is_null()), "{log}");
     assert_eq!((&lines[0]["path"], &lines[0]["method"]), (&"/one".into(), &"GET".into()));
+}
+
+#[test]
+fn the_log_is_written_in_pairs_if_asked_for() {
+    let (_origin, origin) = Program::origin(&["--mean", "1ms"]);
+    let mut gate = Program::gate(&[&origin, "--access-log", "logfmt"]);
+    let address = gate.address("http://");
+    assert_eq!(curl(&[&format!("{address}/a%20b?x=y")]), "done\n");
+    gate.signal("TERM");
+    assert!(gate.wait().success());
+    let log = gate.output();
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.starts_with("peer=127.0.0.1:"), "{log}");
+    for pair in [
+        " method=GET ",
+        " path=/a%20b ",
+        " status=200 ",
+        " class=critical ",
+        " waited_ms=",
+        " origin_ms=",
+        " total_ms=",
+    ] {
+        assert!(log.contains(pair), "{pair:?}: {log}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::{Body, Frame, SizeHint};
 use tidegate::Readiness;
 use tidegate::http::Problem;
@@ -85,7 +85,7 @@ impl Serve for Admin {
         std::future::ready(page)
     }
 
-    fn refuse(&self, fault: Fault, _: &Client) -> Response<Page> {
+    fn refuse(&self, fault: Fault, _: &Client, _: Option<&request::Parts>) -> Response<Page> {
         Audience::Program.answer(&Problem::from(fault)).map(Page::new)
     }
 }

@@ -15,6 +15,7 @@ use crate::relay::TrustedPeers;
 use crate::tls;
 
 use super::file::{Config, ConfigProblem};
+use super::sound::{addresses, count, timeout};
 use super::units::{LimitWord, LogWord, Size, Span};
 
 /// What holds, defaults included, checked as far as it can be without starting.
@@ -35,7 +36,8 @@ pub struct Effective {
     pub admin: SocketAddr,
     /// Where an orchestrator asks.
     pub probe: Option<SocketAddr>,
-    /// The most bytes held for peers, the program and the kernel's buffers included.
+    /// The most bytes held for peers, the program and the kernel's buffers included, but for what the kernel has received of
+    /// HTTP/1 uploads and tunnels and nobody has read yet.
     pub memory: u64,
     /// How long work may take to finish on shutdown.
     pub drain: Duration,
@@ -68,9 +70,10 @@ impl Effective {
             )));
         }
         let listen = said.listen.unwrap_or(loopback(8080));
+        addresses(&origin, &[("listen", Some(listen)), ("admin", Some(admin)), ("probe", said.probe)])?;
         Ok(Self {
             origin,
-            origin_settings: origin_settings(&said),
+            origin_settings: origin_settings(&said)?,
             gateway: gateway_settings(&said)?,
             listen,
             listen_settings: listen_settings(&said)?,
@@ -94,8 +97,9 @@ impl Effective {
         let mut line = |key: &str, value: String| {
             let _ = writeln!(text, "{key} = {value}");
         };
-        let text_of = |value: &dyn std::fmt::Display| format!("{:?}", value.to_string());
-        let list = |values: &Option<Vec<String>>| format!("{:?}", values.clone().unwrap_or_default());
+        let text_of = |value: &dyn std::fmt::Display| toml::Value::from(value.to_string()).to_string();
+        let list =
+            |values: &Option<Vec<String>>| toml::Value::from(values.clone().unwrap_or_default()).to_string();
         let span = |time: Duration| text_of(&Span(time));
         line("origin", text_of(&self.origin));
         line("listen", text_of(&self.listen));
@@ -134,7 +138,11 @@ impl Effective {
         line("trusted-proxy", list(&self.said.trusted_proxy));
         line("dry-run", self.gateway.dry_run.to_string());
         line("access-log", text_of(&self.said.access_log.unwrap_or(LogWord::Off)));
-        let _ = write!(text, "\n# Memory, kernel buffers included:\n{}", self.plan().proof());
+        let _ = write!(
+            text,
+            "\n# Memory, kernel buffers included but for what the last line names:\n{}",
+            self.plan().proof()
+        );
         text
     }
 
@@ -158,17 +166,15 @@ fn memory(said: &Config) -> Result<u64, ConfigProblem> {
     }
 }
 
-fn origin_settings(said: &Config) -> OriginSettings {
-    let mut settings =
-        OriginSettings { http2: said.origin_http2.unwrap_or(false), ..OriginSettings::default() };
-    if let Some(Span(limit)) = said.connect_timeout {
-        settings.connect_timeout = limit;
-    }
-    if let Some(Span(limit)) = said.origin_timeout {
-        settings.head_timeout = limit;
-        settings.body_timeout = limit;
-    }
-    settings
+fn origin_settings(said: &Config) -> Result<OriginSettings, ConfigProblem> {
+    let default = OriginSettings::default();
+    Ok(OriginSettings {
+        http2: said.origin_http2.unwrap_or(false),
+        connect_timeout: timeout("connect-timeout", said.connect_timeout, default.connect_timeout)?,
+        head_timeout: timeout("origin-timeout", said.origin_timeout, default.head_timeout)?,
+        body_timeout: timeout("origin-timeout", said.origin_timeout, default.body_timeout)?,
+        ..default
+    })
 }
 
 fn gateway_settings(said: &Config) -> Result<GatewaySettings, ConfigProblem> {
@@ -186,7 +192,7 @@ fn gateway_settings(said: &Config) -> Result<GatewaySettings, ConfigProblem> {
                 "shared: a fixed limit is not found together; leave one of limit and shared out",
             ));
         }
-        LimitWord::Fixed(limit) => LimitChoice::Fixed(limit),
+        LimitWord::Fixed(limit) => LimitChoice::Fixed(count("limit", Some(limit), limit)?),
         LimitWord::Adaptive if shared => LimitChoice::Shared,
         LimitWord::Adaptive => LimitChoice::Adaptive,
     };
@@ -205,9 +211,9 @@ fn gateway_settings(said: &Config) -> Result<GatewaySettings, ConfigProblem> {
         max_wait,
         max_queue,
         max_queue_bytes: said.max_queue_bytes.map_or(default.max_queue_bytes, |size| size.0),
-        client_timeout: said.client_timeout.map_or(default.client_timeout, |timeout| timeout.0),
+        client_timeout: timeout("client-timeout", said.client_timeout, default.client_timeout)?,
         bypass,
-        max_streams: said.max_streams.unwrap_or(default.max_streams),
+        max_streams: count("max-streams", said.max_streams, default.max_streams)?,
         trusted_proxies: TrustedPeers::new(said.trusted_proxy.iter().flatten())
             .map_err(|error| ConfigProblem::new(format!("trusted-proxy: {error}")))?,
         dry_run: said.dry_run.unwrap_or(false),
@@ -217,20 +223,10 @@ fn gateway_settings(said: &Config) -> Result<GatewaySettings, ConfigProblem> {
 
 fn listen_settings(said: &Config) -> Result<ListenSettings, ConfigProblem> {
     let mut settings = ListenSettings::default();
-    if let Some(connections) = said.max_connections {
-        if connections == 0 {
-            return Err(ConfigProblem::new("max-connections: 0 would let nobody in; give at least 1"));
-        }
-        settings.max_connections = connections;
-    }
-    let set = |to: &mut Duration, said: Option<Span>| {
-        if let Some(Span(time)) = said {
-            *to = time;
-        }
-    };
-    set(&mut settings.head_timeout, said.head_timeout);
-    set(&mut settings.idle_timeout, said.idle_timeout);
-    set(&mut settings.pace.stall, said.stall_timeout);
+    settings.max_connections = count("max-connections", said.max_connections, settings.max_connections)?;
+    settings.head_timeout = timeout("head-timeout", said.head_timeout, settings.head_timeout)?;
+    settings.idle_timeout = timeout("idle-timeout", said.idle_timeout, settings.idle_timeout)?;
+    settings.pace.stall = timeout("stall-timeout", said.stall_timeout, settings.pace.stall)?;
     settings.tls = match (&said.tls_cert, &said.tls_key) {
         (None, None) => None,
         (Some(certificates), Some(key)) => Some(
@@ -252,13 +248,16 @@ mod tests {
     #[test]
     fn what_is_described_means_the_same_when_read_again() {
         let said = Config::parse(
-            "origin = 'unix:/run/app'\nlimit = 10\nmax-wait = '250ms'\nbypass = ['/healthz']\naccess-log = 'json'",
+            "origin = 'unix:/run/app'\nlimit = 10\nmax-wait = '0.4ms'\nbypass = ['/healthz', '/\u{e9}\u{301}']\naccess-log = 'json'\ndrain = '0s'",
         )
         .unwrap();
-        let text = Effective::new(said).unwrap().describe();
+        let first = Effective::new(said).unwrap();
+        let text = first.describe();
         assert!(text.contains("limit = 10\n") && text.contains("max-queue = 1024\n"), "{text}");
         let again = Effective::new(Config::parse(&text).unwrap()).unwrap();
         assert_eq!(again.describe(), text);
+        assert_eq!(again.gateway.max_wait, Duration::from_micros(400));
+        assert_eq!(again.gateway.bypass, first.gateway.bypass);
     }
 
     #[test]
@@ -278,6 +277,26 @@ mod tests {
             ("origin = 'http://a'\ntls-cert = '/none'\ntls-key = '/none'", vec!["/none", "PEM"]),
             ("origin = 'http://a'\nmemory = '1MiB'", vec!["memory:", "at least 32MiB"]),
             ("origin = 'http://a'\nmax-wait = '0s'", vec!["max-queue = 0"]),
+            ("origin = 'http://a'\nclient-timeout = '0s'", vec!["client-timeout:", "at least 1ms"]),
+            ("origin = 'http://a'\nconnect-timeout = '0s'", vec!["connect-timeout:", "at least 1ms"]),
+            ("origin = 'http://a'\norigin-timeout = '0s'", vec!["origin-timeout:", "at least 1ms"]),
+            ("origin = 'http://a'\nhead-timeout = '0s'", vec!["head-timeout:", "at least 1ms"]),
+            ("origin = 'http://a'\nidle-timeout = '0s'", vec!["idle-timeout:", "at least 1ms"]),
+            ("origin = 'http://a'\nstall-timeout = '0s'", vec!["stall-timeout:", "at least 1ms"]),
+            ("origin = 'http://a'\nstall-timeout = '0.9ms'", vec!["stall-timeout:", "at least 1ms"]),
+            (
+                "origin = 'http://a'\nlimit = 2000000000000000000",
+                vec!["limit: 2000000000000000000", "at most"],
+            ),
+            ("origin = 'http://a'\nmax-streams = 0", vec!["max-streams: 0", "at least 1"]),
+            ("origin = 'http://a'\nmax-streams = 2000000000000000000", vec!["max-streams:", "at most"]),
+            ("origin = 'http://a'\nmax-connections = 0", vec!["max-connections: 0", "at least 1"]),
+            ("origin = 'http://a'\nlisten = '127.0.0.1:9900'", vec!["admin: 127.0.0.1:9900", "listen"]),
+            (
+                "origin = 'http://a'\nprobe = '0.0.0.0:8080'",
+                vec!["probe: 0.0.0.0:8080", "listen = 127.0.0.1:8080"],
+            ),
+            ("origin = 'http://127.0.0.1:8080'", vec!["listen: 127.0.0.1:8080", "origin"]),
         ] {
             let problem = Config::parse(text).and_then(Effective::new).expect_err(text).to_string();
             for part in parts {

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `file` | [`Config`]: what was said, in a file or as flags |
 //! | `effective` | [`Effective`]: what holds, defaults included |
+//! | `sound` | values that could be read but cannot hold |
 //! | `units` | [`Span`], [`Size`], [`LimitWord`], [`LogWord`]: how values are written |
 
 mod effective;
 mod file;
+mod sound;
 mod units;
 
 pub use effective::Effective;

@@ -64,22 +64,24 @@ impl FromStr for Span {
             what: "a duration",
             example: "a number with ms, s, m or h, such as 250ms or 5s",
         };
-        let (number, unit) = split(text).ok_or_else(wrong)?;
-        let millis = match unit {
-            "ms" => 1.0,
-            "s" => 1e3,
-            "m" => 60e3,
-            "h" => 3600e3,
+        let (number, unit) = split(text);
+        let nanos = match unit {
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60 * 1_000_000_000,
+            "h" => 3600 * 1_000_000_000,
             _ => return Err(wrong()),
         };
-        let seconds = number * millis / 1e3;
         // A year is longer than anything that waits here, and far from overflow.
-        if seconds > 366.0 * 86400.0 {
-            return Err(wrong());
+        match times(number, nanos) {
+            Some(nanos) if nanos <= YEAR => Ok(Self(Duration::from_nanos(nanos))),
+            _ => Err(wrong()),
         }
-        Duration::try_from_secs_f64(seconds).map(Self).map_err(|_| wrong())
     }
 }
+
+/// In nanoseconds.
+const YEAR: u64 = 366 * 86_400 * 1_000_000_000;
 
 impl FromStr for Size {
     type Err = UnitError;
@@ -90,18 +92,23 @@ impl FromStr for Size {
             what: "an amount of bytes",
             example: "a number, or one with KiB, MiB or GiB, such as 64MiB",
         };
-        let (number, unit) = split(text).ok_or_else(wrong)?;
+        let (number, unit) = split(text);
         let factor = match unit {
-            "" | "B" => 1.0,
-            "KiB" => 1024.0,
-            "MiB" => 1024.0 * 1024.0,
-            "GiB" => 1024.0 * 1024.0 * 1024.0,
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
             _ => return Err(wrong()),
         };
-        let bytes = number * factor;
-        if bytes > 2f64.powi(50) { Err(wrong()) } else { Ok(Self(bytes as u64)) }
+        match times(number, factor) {
+            Some(bytes) if bytes <= MOST_BYTES => Ok(Self(bytes)),
+            _ => Err(wrong()),
+        }
     }
 }
+
+/// A pebibyte: more than any machine has.
+const MOST_BYTES: u64 = 1 << 50;
 
 impl FromStr for LimitWord {
     type Err = UnitError;
@@ -139,10 +146,26 @@ impl FromStr for LogWord {
 }
 
 /// A number that is not negative, and what follows it.
-fn split(text: &str) -> Option<(f64, &str)> {
+fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
-    Some((number.parse().ok()?, unit.trim()))
+    (number, unit.trim())
+}
+
+/// Digits beyond so many after the point are less than one of whatever is counted here.
+const DIGITS: usize = 20;
+
+/// A decimal number times `unit`, exactly; what is left of a whole one is dropped.
+fn times(number: &str, unit: u64) -> Option<u64> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() && part.is_empty() {
+        return None;
+    }
+    let part = part.get(..DIGITS).unwrap_or(part);
+    let digits = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u128>().ok() };
+    let parts = digits(part)? * u128::from(unit) / 10u128.pow(u32::try_from(part.len()).ok()?);
+    let whole = digits(whole)?.checked_mul(unit.into())?;
+    u64::try_from(whole.checked_add(parts)?).ok()
 }
 
 impl TryFrom<String> for Span {
@@ -163,7 +186,7 @@ impl TryFrom<Number> for Size {
     type Error = UnitError;
     fn try_from(number: Number) -> Result<Self, UnitError> {
         match number {
-            Number::Plain(bytes) => Ok(Self(bytes)),
+            Number::Plain(bytes) => bytes.to_string().parse(),
             Number::Text(text) => text.parse(),
         }
     }
@@ -181,8 +204,15 @@ impl TryFrom<Number> for LimitWord {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        if millis % 1000 == 0 { write!(f, "{}s", millis / 1000) } else { write!(f, "{millis}ms") }
+        let (millis, nanos) = (self.0.as_millis(), self.0.subsec_nanos() % 1_000_000);
+        if nanos > 0 {
+            let part = format!("{nanos:06}");
+            write!(f, "{millis}.{}ms", part.trim_end_matches('0'))
+        } else if millis % 1000 == 0 {
+            write!(f, "{}s", millis / 1000)
+        } else {
+            write!(f, "{millis}ms")
+        }
     }
 }
 
@@ -218,14 +248,45 @@ impl fmt::Display for LogWord {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back_to_the_last_nanosecond(
+            nanos in prop_oneof![0..2_000_000_000u64, 0..=YEAR, (0..=YEAR / 1_000_000).prop_map(|ms| ms * 1_000_000)],
+            bytes in prop_oneof![0..=MOST_BYTES, (0..=MOST_BYTES >> 20).prop_map(|mib| mib << 20)],
+        ) {
+            let (span, size) = (Span(Duration::from_nanos(nanos)), Size(bytes));
+            prop_assert_eq!(span.to_string().parse(), Ok(span));
+            prop_assert_eq!(size.to_string().parse(), Ok(size));
+        }
+
+        #[test]
+        fn whatever_is_read_is_written_as_something_that_means_the_same(
+            number in "[0-9]{0,12}(\\.[0-9]{0,25})?",
+            unit in "ms|s|m|h|KiB|MiB|GiB|",
+        ) {
+            let text = format!("{number}{unit}");
+            if let Ok(span) = text.parse::<Span>() {
+                prop_assert_eq!(span.to_string().parse(), Ok(span), "{}", text);
+            }
+            if let Ok(size) = text.parse::<Size>() {
+                prop_assert_eq!(size.to_string().parse(), Ok(size), "{}", text);
+            }
+        }
+    }
 
     #[test]
     fn values_are_read_and_written_back() {
-        for text in ["250ms", "5s", "90s", "0s"] {
+        for text in ["250ms", "5s", "90s", "0s", "0.4ms", "1500.000001ms"] {
             assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
         }
-        assert_eq!("1.5s".parse::<Span>().unwrap().0, Duration::from_millis(1500));
+        for text in ["1.5s", "1500ms", "0.025m", "1.50000000000000000000000001s"] {
+            assert_eq!(text.parse::<Span>().unwrap().0, Duration::from_millis(1500), "{text}");
+        }
+        assert_eq!((".5KiB".parse(), "1.KiB".parse()), (Ok(Size(512)), Ok(Size(1024))));
         for text in ["512", "64KiB", "64MiB", "3GiB"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
         }
@@ -236,7 +297,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_named_with_an_example() {
-        for text in ["", "5", "s", "-5s", "5 years", "1e9h", "9999999h"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            ".s",
+            "1.2.3s",
+            "-5s",
+            "5 years",
+            "1e9h",
+            "9999999h",
+            "99999999999999999999999999999999999999h",
+        ] {
             assert!(text.parse::<Span>().unwrap_err().to_string().contains("250ms"), "{text}");
         }
         for text in ["", "MiB", "5MB", "99999999GiB"] {

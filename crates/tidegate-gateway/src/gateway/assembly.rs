@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request};
 use prometheus_client::registry::Registry;
 use tidegate::http::Problem;
 use tidegate::limit::Knee;
@@ -26,7 +26,7 @@ use crate::relay::load::Report;
 use super::answer::Answer;
 use super::settings::{GatewaySettings, LimitChoice};
 use super::unread::Unread;
-use super::way;
+use super::{record, way};
 
 /// How often the limiter hears that time goes by; its algorithms expect 10 ms or so.
 const TICK: Duration = Duration::from_millis(10);
@@ -62,7 +62,7 @@ impl Gateway {
     /// A gateway before `origin`. Must be made inside a tokio runtime, in which its clock ticks until it is dropped.
     ///
     /// # Errors
-    /// If the limit is 0 or too large.
+    /// If a limit (of requests, streams or those that bypass) is 0 or too large.
     pub fn new(
         settings: GatewaySettings,
         origin: Arc<Origin>,
@@ -83,7 +83,7 @@ impl Gateway {
         }
         .build()?;
         let bounded = |name: &'static str, limit: u64| {
-            let builder = Limiter::builder().name(name).limit(limit.max(1)).dry_run(settings.dry_run);
+            let builder = Limiter::builder().name(name).limit(limit).dry_run(settings.dry_run);
             builder.queue(QueueConfig::none()).build()
         };
         let bypass = bounded("bypass", settings.max_bypass)?;
@@ -259,10 +259,12 @@ impl Serve for Gateway {
         way::go(caller, request)
     }
 
-    fn refuse(&self, fault: Fault, client: &Client) -> Response<Answer> {
+    fn refuse(&self, fault: Fault, client: &Client, head: Option<&request::Parts>) -> Response<Answer> {
         let problem = Problem::from(fault);
         tracing::debug!(peer = %client.peer, detail = problem.detail, "a head was refused");
-        self.say(&problem, Audience::Program)
+        record::refused(self, client, head, &problem);
+        let audience = head.map_or(Audience::Program, |head| Audience::of(&head.method, &head.headers));
+        self.say(&problem, audience)
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{StatusCode, request};
+use tidegate::http::Problem;
 use tidegate::{Criticality, Permit, Reason};
 use tokio::time::Instant;
 
-use crate::listen::Caller;
+use crate::classify::criticality_of;
+use crate::listen::{Caller, Client};
 use crate::observe::{Line, Stage};
 
 use super::Gateway;
@@ -39,17 +41,8 @@ impl Record {
         let Caller { service: gateway, client } = &**caller;
         gateway.metrics.request();
         let line = gateway.log.as_ref().map(|_| {
-            Box::new(Line {
-                peer: client.peer,
-                method: head.method.to_string(),
-                path: head.uri.path().to_owned(),
-                status: LEFT,
-                reason: None,
-                class: class.name(),
-                waited_ms: 0.0,
-                origin_ms: 0.0,
-                total_ms: 0.0,
-            })
+            let (method, path) = (head.method.to_string(), head.uri.path().to_owned());
+            Box::new(Line::new(client.peer, method, path, class.name()))
         });
         let started = Instant::now();
         Self {
@@ -104,14 +97,30 @@ impl Record {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        if let (Some(mut line), Some(log)) = (self.line.take(), &self.caller.service.log) {
-            line.status = status;
-            line.reason = reason;
+        if let Some(mut line) = self.line.take() {
             line.total_ms = Line::millis(self.started.elapsed());
-            if !log.write(&line) {
-                self.gateway().metrics.log_line_lost();
-            }
+            write(self.gateway(), &mut line, status, reason);
         }
+    }
+}
+
+/// Counts what the listener refuses before it is a request, and gives it its line. What is not known of it is `-` there.
+pub(super) fn refused(gateway: &Gateway, client: &Client, head: Option<&request::Parts>, problem: &Problem) {
+    gateway.metrics.request();
+    if gateway.log.is_some() {
+        let unknown = || "-".to_owned();
+        let method = head.map_or_else(unknown, |head| head.method.to_string());
+        let path = head.map_or_else(unknown, |head| head.uri.path().to_owned());
+        let class = head.map_or("-", |head| criticality_of(&head.headers).name());
+        let mut line = Line::new(client.peer, method, path, class);
+        write(gateway, &mut line, problem.status.as_u16(), Some(problem.reason.name()));
+    }
+}
+
+fn write(gateway: &Gateway, line: &mut Line, status: u16, reason: Option<&'static str>) {
+    (line.status, line.reason) = (status, reason);
+    if gateway.log.as_ref().is_some_and(|log| !log.write(line)) {
+        gateway.metrics.log_line_lost();
     }
 }
 

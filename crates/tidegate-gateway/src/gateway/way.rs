@@ -19,9 +19,11 @@ use tokio::time::Instant;
 
 use crate::body::{BoxError, ClientBody};
 use crate::classify::{criticality_of, kind_of, time_left};
+use crate::listen::early::Early;
 use crate::listen::{Caller, Protocol};
 use crate::memory::{TUNNEL, Tier};
 use crate::observe::Stage;
+use crate::origin::interim::Interim;
 use crate::origin::{OriginError, OriginErrorKind, Reply, RequestBody};
 use crate::refuse::{Audience, is_grpc, no_memory, no_place_for_a_stream, problem_of};
 use crate::relay::fields::Fields;
@@ -213,12 +215,19 @@ impl Way {
 
     /// From the door to the origin.
     fn send(&mut self, asks: Asks, permit: Permit, at_once: bool) -> Option<Response<Answer>> {
-        let Asks { head, body, waiting_bytes } = asks;
+        let Asks { mut head, body, waiting_bytes } = asks;
         drop(waiting_bytes);
         let mut kind = 0;
         if let Some(known) = &mut self.known {
             known.record.admitted(&permit, at_once);
             kind = known.kind;
+        }
+        if let Some(early) = head.extensions.remove::<Early>() {
+            head.extensions.insert(Interim::new(move |mut interim| {
+                let fields = Fields::of(&interim.headers);
+                headers::to_client(&mut interim, fields, Protocol::Http2, false);
+                early.tell(interim);
+            }));
         }
         let exchange = self.caller.service.origin.send(Request::from_parts(head, body));
         self.at = Place::Origin(InFlight::new(&self.caller, exchange, permit, kind));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -46,45 +46,52 @@ impl<S: Serve> Requests<S> {
         let (desk, client) = (&self.busy.desk, &self.caller.client);
         desk.busy.store(true, Ordering::Relaxed);
         if let Some(fault) = desk.fault.get().filter(|_| request.uri().path() == FAULT_PATH) {
-            return Box::pin(ready(Ok(refused(&self.caller, *fault, self.busy.clone()))));
+            return Box::pin(ready(Ok(refused(&self.caller, *fault, None, self.busy.clone()))));
         }
         let cost = desk.owes(client, &request);
         let paid = cost.is_none_or(|cost| desk.pays_now(client, cost));
-        let serving = self.begin(request);
+        let (caller, busy, pace) = (Arc::clone(&self.caller), self.busy.clone(), self.pace);
         if paid {
-            return Box::pin(serving);
+            return Box::pin(begin(caller, busy, pace, request));
         }
-        let (caller, busy) = (Arc::clone(&self.caller), self.busy.clone());
         let within = self.memory_wait;
         Box::pin(async move {
             if !busy.desk.pays(&caller.client, cost.unwrap_or(0), within).await {
-                return Ok(refused(&caller, Fault::Memory, busy));
+                let (head, _body) = request.into_parts();
+                return Ok(refused(&caller, Fault::Memory, Some(&head), busy));
             }
-            serving.await
+            begin(caller, busy, pace, request).await
         })
-    }
-
-    /// Does nothing before it is polled.
-    fn begin(
-        &self,
-        request: Request<Incoming>,
-    ) -> Answering<impl Future<Output = Response<S::Body>> + Send + Unpin + use<S>> {
-        // After these the screen sees nothing any more, so nothing but the other protocol may follow.
-        let last = self.busy.desk.opaque.load(Ordering::Relaxed)
-            && (request.method() == Method::CONNECT
-                || request.headers().get_all(UPGRADE).iter().any(|to| is_other_protocol(to.as_bytes())));
-        let free = (self.caller.client.account.as_ref())
-            .filter(|_| !request.body().is_end_stream())
-            .map(|account| Free::new(account.memory(), &self.busy.watch));
-        let request = request.map(|body| ClientBody::http1(body, self.pace, free));
-        let serving = S::serve(Arc::clone(&self.caller), request);
-        Answering { serving, busy: Some(self.busy.clone()), last }
     }
 }
 
+/// Does nothing before it is polled.
+fn begin<S: Serve>(
+    caller: Arc<Caller<S>>,
+    busy: Busyness,
+    pace: PaceSettings,
+    request: Request<Incoming>,
+) -> Answering<impl Future<Output = Response<S::Body>> + Send + Unpin + use<S>> {
+    // After these the screen sees nothing any more, so nothing but the other protocol may follow.
+    let last = busy.desk.opaque.load(Ordering::Relaxed)
+        && (request.method() == Method::CONNECT
+            || request.headers().get_all(UPGRADE).iter().any(|to| is_other_protocol(to.as_bytes())));
+    let free = (caller.client.account.as_ref())
+        .filter(|_| !request.body().is_end_stream())
+        .map(|account| Free::new(account.memory(), &busy.watch));
+    let request = request.map(|body| ClientBody::http1(body, pace, free));
+    let serving = S::serve(caller, request);
+    Answering { serving, busy: Some(busy), last }
+}
+
 /// The answer to what is not a request, or has no memory. The connection closes after it.
-fn refused<S: Serve>(caller: &Caller<S>, fault: Fault, busy: Busyness) -> Response<Busy<S::Body>> {
-    let mut response = caller.service.refuse(fault, &caller.client);
+fn refused<S: Serve>(
+    caller: &Caller<S>,
+    fault: Fault,
+    head: Option<&request::Parts>,
+    busy: Busyness,
+) -> Response<Busy<S::Body>> {
+    let mut response = caller.service.refuse(fault, &caller.client, head);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response.map(|body| Busy { body, busy })
 }

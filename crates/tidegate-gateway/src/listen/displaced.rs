@@ -49,7 +49,7 @@ pub(super) fn send_away<S: Serve>(
     if let Some(memory) = &settings.memory {
         memory.refused();
     }
-    let refusal = service.refuse(Fault::Memory, &client).map(first_piece);
+    let refusal = service.refuse(Fault::Memory, &client, None).map(first_piece);
     let words = match protocol {
         Protocol::Http1 => http1(refusal, begin.trim_ascii_start().starts_with(b"HEAD ")),
         Protocol::Http2 => http2(refusal.body()),

@@ -17,6 +17,7 @@
 //! | `http2`, `stream2`, `send2`, `room` | HTTP/2: the h2 crate, one stream, how its answer is sent with credit, and how much may wait unsent |
 //! | `credit`, `window`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
 //! | `alarm`, `date` | the timers of an HTTP/2 connection; the `Date` of its answers |
+//! | `early` | interim answers of the service, on their way to an HTTP/2 stream |
 //! | `fault` | [`Fault`]: what the listener itself refuses |
 //! | `shutdown` | [`Shutdown`]: draining |
 
@@ -26,6 +27,7 @@ mod connection;
 mod credit;
 mod date;
 mod displaced;
+pub(crate) mod early;
 mod fault;
 mod frames;
 mod http1;

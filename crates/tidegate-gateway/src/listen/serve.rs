@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, request};
 
 use crate::body::{Ahead, BoxError, ClientBody};
 use crate::memory::Account;
@@ -64,7 +64,7 @@ pub trait Serve: Send + Sync + Sized + 'static {
         request: Request<ClientBody>,
     ) -> impl Future<Output = Response<Self::Body>> + Send + Unpin + 'static;
 
-    /// The answer to what is not a request, or to a connection for which there is no memory: the latter gets as much of its
-    /// body as is ready in one piece. The connection closes after it.
-    fn refuse(&self, fault: Fault, client: &Client) -> Response<Self::Body>;
+    /// The answer to what is not a request, or to what there is no memory for; with its head, if that could be read. A
+    /// connection that is not let in gets as much of the body as is ready in one piece. An HTTP/1 connection closes after it.
+    fn refuse(&self, fault: Fault, client: &Client, head: Option<&request::Parts>) -> Response<Self::Body>;
 }

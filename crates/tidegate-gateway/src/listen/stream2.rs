@@ -17,11 +17,15 @@ use tokio::time::timeout;
 
 use crate::body::{Ahead, BoxError, ClientBody, PaceSettings, Received};
 
+use crate::memory::{Tier, head_cost};
+
 use super::credit::Place;
 use super::date::dated;
+use super::early::Early;
 use super::room::{Chunk, Room};
+use super::send2::{self, Sent};
 use super::waiting::One;
-use super::{Caller, Fault, Serve, send2};
+use super::{Caller, Fault, Serve};
 
 /// What is wrong with a head, if it is not what the h2 crate looks for.
 pub(super) fn fault_in(headers: &HeaderMap, most: usize) -> Option<Fault> {
@@ -53,7 +57,7 @@ impl Refusals {
     /// Says a refusal, or resets the stream for `otherwise` if too many wait already.
     pub(super) fn say<B>(
         &self,
-        streams: &mut JoinSet<()>,
+        streams: &mut JoinSet<Sent>,
         mut respond: SendResponse<Chunk>,
         otherwise: Reason,
         (pace, room): (PaceSettings, &Room),
@@ -67,8 +71,9 @@ impl Refusals {
         }
         let (refusal, room, counted) = (refusal(), room.clone(), Arc::clone(&self.0));
         streams.spawn(async move {
-            send(refusal, respond, pace, room).await;
+            let sent = send(refusal, respond, pace, room).await;
             drop(counted);
+            sent
         });
     }
 }
@@ -94,8 +99,11 @@ pub(super) async fn answer<S: Serve>(
     caller: Arc<Caller<S>>,
     pace: PaceSettings,
     room: Room,
-) {
+) -> Sent {
     let (leaves, left) = oneshot::channel();
+    let (account, early) = (caller.client.account.clone(), Early::default());
+    // What interim answers take, until it is surely written.
+    let mut charged = Vec::new();
     let response = {
         let expects = request
             .headers()
@@ -103,7 +111,8 @@ pub(super) async fn answer<S: Serve>(
             .is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let (asks, mut asked) = oneshot::channel();
         let asks = Some(asks).filter(|_| expects);
-        let request = request.map(|body| ClientBody::http2(body, pace, asks, leaves));
+        let mut request = request.map(|body| ClientBody::http2(body, pace, asks, leaves));
+        request.extensions_mut().insert(early.clone());
         // Gone before the body is sent, which may take long.
         let mut serving = pin!(S::serve(caller, request));
         let mut waits = expects;
@@ -123,15 +132,28 @@ pub(super) async fn answer<S: Serve>(
                     }
                 }
             }
+            for head in early.take(cx) {
+                if let Some(account) = &account {
+                    // Without memory for it, it is only a hint.
+                    let Some(charge) = account.charge(head_cost(0, head.headers()), Tier::First) else {
+                        continue;
+                    };
+                    charged.push(charge);
+                }
+                // An error means that the client has gone.
+                let _ = respond.send_informational(head);
+            }
             served.map(Some)
         })
         .await
     };
+    let mut sent = Sent::Over;
     if let Some(response) = response {
-        send(response, respond, pace, room).await;
+        sent = send(response, respond, pace, room).await;
         let _ = timeout(LINGER, linger(left)).await;
     }
-    drop(place);
+    drop((place, charged));
+    sent
 }
 
 /// Reads and forgets what a client still sends although it has its answer: a stream that is reset in the middle of an
@@ -149,17 +171,21 @@ async fn linger(left: oneshot::Receiver<Received>) {
 }
 
 /// Sends an answer to its end.
-async fn send<B>(response: Response<B>, mut respond: SendResponse<Chunk>, pace: PaceSettings, room: Room)
+async fn send<B>(
+    response: Response<B>,
+    mut respond: SendResponse<Chunk>,
+    pace: PaceSettings,
+    room: Room,
+) -> Sent
 where
     B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
     let (mut head, body) = response.into_parts();
     dated(&mut head.headers);
     let ended = body.is_end_stream();
-    // An error means that the client has gone.
-    if let Ok(stream) = respond.send_response(Response::from_parts(head, ()), ended) {
-        if !ended {
-            send2::send(stream, body, pace, Some(room)).await;
-        }
+    match respond.send_response(Response::from_parts(head, ()), ended) {
+        Ok(stream) if !ended => send2::send(stream, body, pace, Some(room)).await,
+        // An error means that the client has gone.
+        _ => Sent::Over,
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::costs::{
-    BASE, FIXED2, FLOOR2, FREE, HEADS, IDLE, KEPT, LEAST_WINDOW, PARKED, RECEIVE, REQUEST, ROOM, TLS,
+    BASE, FIXED2, FLOOR2, FREE, HEADS, IDLE, KEPT, LEAST_WINDOW, PARKED, RECEIVE, REQUEST, ROOM, TLS, TUNNEL,
     UNWRITTEN, window_cost,
 };
 
@@ -162,7 +162,9 @@ impl Plan {
              #   HTTP/2 connection, at most: window {} KiB x 1.5, unsent answers {} KiB; without streams, when memory is short: {} KiB\n\
              #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more\n\
              #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB, an upload on its way to the origin then {} KiB; a body read before the door its bytes\n\
-             #   connections that fit at the floor: {} of HTTP/2, {} of HTTP/1; beyond them {} and {} of clients that hold less than their share\n",
+             #   a tunnel (WebSocket and the like) {} KiB more than its request\n\
+             #   connections that fit at the floor: {} of HTTP/2, {} of HTTP/1; beyond them {} and {} of clients that hold less than their share\n\
+             #   not in it: what the kernel has received of HTTP/1 uploads and tunnels and nobody has read yet, as the system has it (tcp_rmem)\n",
             mib(self.bytes),
             mib(self.fixed()),
             mib(self.spendable()),
@@ -191,6 +193,7 @@ impl Plan {
             kib(super::costs::HEAD),
             kib(FREE),
             kib(self.flows()),
+            kib(TUNNEL),
             floors / self.floor(),
             floors / self.idle1(),
             self.newcomers() / self.floor(),
@@ -229,5 +232,10 @@ mod tests {
         let proof = plan.proof();
         assert!(proof.starts_with("#   64 MiB at worst = fixed"), "{proof}");
         assert!(proof.lines().all(|line| line.starts_with('#')), "{proof}");
+        for term in
+            ["a tunnel (WebSocket and the like) 64 KiB more", "not in it: what the kernel has received"]
+        {
+            assert!(proof.contains(term), "no {term:?} in {proof}");
+        }
     }
 }

@@ -27,7 +27,7 @@ pub enum LogFormat {
 pub struct Line {
     /// The client.
     pub peer: SocketAddr,
-    /// The method.
+    /// The method; `-` if its head could not be read, as for the path and the class.
     pub method: String,
     /// The path, without its query.
     pub path: String,
@@ -46,6 +46,12 @@ pub struct Line {
 }
 
 impl Line {
+    /// Of what has only begun.
+    pub(crate) fn new(peer: SocketAddr, method: String, path: String, class: &'static str) -> Self {
+        let (waited_ms, origin_ms, total_ms) = (0.0, 0.0, 0.0);
+        Self { peer, method, path, status: 0, reason: None, class, waited_ms, origin_ms, total_ms }
+    }
+
     /// Milliseconds as the log has them: to the microsecond.
     pub(crate) fn millis(time: Duration) -> f64 {
         (time.as_secs_f64() * 1e6).round() / 1e3

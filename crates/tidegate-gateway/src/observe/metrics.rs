@@ -86,7 +86,7 @@ impl Metrics {
         let responses = Family::<StatusLabel, Tally>::default();
         let refused = Family::<ReasonLabel, Counter>::default();
         let left = Family::<StageLabel, Counter>::default();
-        registry.register("requests", "Requests whose head was read", requests.clone());
+        registry.register("requests", "Requests whose head was read or refused", requests.clone());
         registry.register("responses", "Answers of the origin that were passed on", responses.clone());
         registry.register("refused", "Requests that got an answer of the gateway's own", refused.clone());
         registry.register("clients_left", "Clients that left before they had their answer", left.clone());

@@ -1,6 +1,7 @@
 //! [`OriginAddress`]: where the service behind is.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -34,6 +35,13 @@ impl OriginAddress {
             Place::Tcp { tls: true, .. } => Scheme::HTTPS,
             _ => Scheme::HTTP,
         }
+    }
+
+    /// Its IP address and port, if that is said without asking a resolver.
+    pub(crate) fn socket(&self) -> Option<SocketAddr> {
+        let Place::Tcp { host, port, .. } = &self.place else { return None };
+        let ip = if host == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { host.parse().ok() };
+        ip.map(|ip| SocketAddr::new(ip, *port))
     }
 
     /// The name to put where a request brings none.

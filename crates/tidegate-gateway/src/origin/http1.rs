@@ -16,6 +16,7 @@ use crate::memory::Memory;
 use crate::socket::Watch;
 
 use super::exchange::Leave;
+use super::interim::Interim;
 use super::repeat::is_idempotent;
 use super::sent::{blame, within};
 use super::written::{Noted, Written};
@@ -206,6 +207,7 @@ async fn attempt(
     }
     let sent = request.body_mut().watch();
     request.body_mut().goes_over(&kept.line, origin.settings.memory.as_ref());
+    Interim::attach(&mut request);
     kept.written.expect();
     let answer = kept.sender.try_send_request(request);
     let answered = within(origin.settings.head_timeout, sent.as_ref(), answer).await;

@@ -1,5 +1,7 @@
 //! An exchange over HTTP/2: all of them share one connection.
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::listen::room::Chunk;
 use crate::listen::send2;
 
 use super::http1::Open;
+use super::interim::Interim;
 use super::repeat::{copy, is_idempotent};
 use super::sent::{Sent, blame, within};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
@@ -92,13 +95,14 @@ impl Failed {
 
 async fn attempt(origin: &Arc<Origin>, request: Request<RequestBody>) -> Result<Reply, Failed> {
     let (mut head, mut body) = request.into_parts();
+    let interim = head.extensions.remove::<Interim>();
     head.version = Version::HTTP_2;
     let ended = body.is_end_stream();
     let sent = body.watch();
     let limit = origin.settings.head_timeout;
     // Waiting for room counts as well.
     let begun = begin(origin, Request::from_parts(head, ()), ended);
-    let Begun { response, stream, place, kept } =
+    let Begun { mut response, stream, place, kept } =
         within(limit, None, begun).await.map_err(Failed::unknown)??;
     // Sends while the answer is awaited, and after it began (gRPC); its end, early or not, ends the sending.
     let sending = (!ended).then(|| {
@@ -106,6 +110,10 @@ async fn attempt(origin: &Arc<Origin>, request: Request<RequestBody>) -> Result<
         tokio::spawn(send2::send(stream, body, pace, None)).abort_handle()
     });
     let sending = Sending { task: sending, _place: place };
+    let response = poll_fn(|cx| match &interim {
+        None => Pin::new(&mut response).poll(cx),
+        Some(interim) => interim.poll_answer(&mut response, cx),
+    });
     match within(limit, sent.as_ref(), response).await.map_err(Failed::unknown)? {
         Ok(response) => {
             let (head, body) = response.into_parts();

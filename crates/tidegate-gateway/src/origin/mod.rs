@@ -8,6 +8,7 @@
 //! | `pool` | [`Origin`]: connections that are kept |
 //! | `exchange` | [`Exchange`]: a request on its way, whose client may leave |
 //! | `http1`, `http2` | the same over either protocol |
+//! | `interim` | who hears of interim answers |
 //! | `repeat` | what may be sent twice |
 //! | `request_body` | [`RequestBody`]: what was buffered already, then the rest |
 //! | `written` | the head that was last written over a connection, for what may be sent twice |
@@ -21,6 +22,7 @@ mod error;
 mod exchange;
 mod http1;
 mod http2;
+pub(crate) mod interim;
 mod pool;
 mod repeat;
 mod reply;

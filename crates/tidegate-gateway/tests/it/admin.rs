@@ -258,7 +258,8 @@ async fn a_drain_ends_in_time_and_at_once_when_asked_twice() {
     assert!(held.answer_or_end().await.is_none());
 }
 
-struct Lines(std::sync::mpsc::SyncSender<Vec<u8>>);
+/// Passes on what is written.
+pub(crate) struct Lines(pub(crate) std::sync::mpsc::SyncSender<Vec<u8>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

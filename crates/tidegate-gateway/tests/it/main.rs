@@ -4,9 +4,11 @@
 
 mod admin;
 mod attack;
+mod before;
 mod conform;
 mod crumbs;
 mod displaced;
+mod figures;
 mod flood;
 mod gone;
 mod http2;

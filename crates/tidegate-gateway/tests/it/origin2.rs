@@ -70,6 +70,12 @@ async fn answer(
             _ = reset => return Ok(()),
         }
     }
+    if head.uri.path() == "/hinted" {
+        let hint = Response::builder().status(103).header("link", "</a.css>").body(()).unwrap();
+        respond.send_informational(hint)?;
+        // Until the hint has arrived.
+        book.released.acquire().await.unwrap().forget();
+    }
     let answer = Response::builder().header("content-type", "application/grpc");
     let mut answer = answer.header("x-path", head.uri.path()).body(()).unwrap();
     if head.uri.path() == "/announced" {
@@ -207,4 +213,17 @@ async fn a_star_is_for_the_server() {
     let stand = stand(&origin, "").await;
     let answer = stand.ask("OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     assert_eq!((answer.status, answer.header("x-path")), (200, "*"));
+}
+
+#[tokio::test]
+async fn interim_answers_pass() {
+    let origin = Origin2::start(100).await;
+    let stand = stand(&origin, "").await;
+    let mut client = Wire2::connect(stand.address).await;
+    let (mut answer, _) = client.begin(post2("/hinted").body(()).unwrap(), true).await;
+    let hint = std::future::poll_fn(|cx| answer.poll_informational(cx));
+    let hint = crate::stand::bounded("a hint", hint).await.unwrap().unwrap();
+    assert!(hint.status() == 103 && hint.headers()["link"] == "</a.css>", "{hint:?}");
+    origin.book.released.add_permits(1);
+    assert_eq!(whole(answer).await.unwrap().trailers["grpc-status"], "0");
 }

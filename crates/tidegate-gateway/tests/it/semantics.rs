@@ -3,7 +3,7 @@
 use http::{Method, Request};
 
 use crate::script::Script;
-use crate::stand::{Stand, get};
+use crate::stand::{Stand, bounded, get};
 use crate::wire2::{Wire2, get2, whole};
 
 /// Answers one request in these words.
@@ -106,16 +106,55 @@ async fn a_star_stays_one_between_any_two_protocols() {
     assert_eq!(stand.origin.last().target, "*");
 }
 
+/// What an origin says before its answer: hints, and what is not for the client.
+const INTERIM: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n\
+                       HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </b.css>\r\n\r\n";
+
+/// The interim answers to a request.
+async fn hints(answer: &mut h2::client::ResponseFuture, count: usize) -> Vec<http::Response<()>> {
+    let mut hints = Vec::new();
+    bounded("hints", async {
+        while hints.len() < count {
+            hints.push(std::future::poll_fn(|cx| answer.poll_informational(cx)).await.unwrap().unwrap());
+        }
+    })
+    .await;
+    hints
+}
+
 #[tokio::test]
-async fn interim_answers_of_the_origin_end_here() {
+async fn interim_answers_reach_http2_clients_before_the_answer() {
     let script = Script::start().await;
-    let words = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
-                 HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    let stand = Stand::facing(&script, "").await;
-    let (answer, ()) = tokio::join!(stand.get("/"), says(&script, words));
-    assert_eq!((answer.status, answer.text().as_str(), answer.header("link")), (200, "ok", ""));
-    let stand = Stand::facing(&script, "").await;
+    let stand = Stand::facing(&script, "memory = '64MiB'").await;
     let mut client = Wire2::connect(stand.address).await;
-    let (answer, ()) = tokio::join!(client.get("/"), says(&script, words));
+    let (mut answer, _) = client.begin(get2("/"), true).await;
+    let mut there = script.accept().await;
+    there.request_head().await;
+    there.send(INTERIM).await;
+    // The answer is not there yet.
+    let hints = hints(&mut answer, 2).await;
+    for (hint, link) in hints.iter().zip(["</a.css>", "</b.css>"]) {
+        assert!(hint.status() == 103 && hint.headers()["link"] == link, "{hint:?}");
+        assert!(hint.headers().contains_key("via") && !hint.headers().contains_key("x-hop"));
+    }
+    there.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    let answer = whole(answer).await.unwrap();
     assert_eq!((answer.head.status.as_u16(), answer.body.as_slice()), (200, &b"ok"[..]));
+    // On a kept connection a flood of them ends after a few; the answer still comes.
+    let (mut answer, _) = client.begin(get2("/"), true).await;
+    there.request_head().await;
+    there.send(INTERIM.repeat(50)).await;
+    assert_eq!(self::hints(&mut answer, 8).await.len(), 8);
+    there.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert!(std::future::poll_fn(|cx| answer.poll_informational(cx)).await.is_none());
+    assert_eq!(whole(answer).await.unwrap().body, b"ok");
+}
+
+#[tokio::test]
+async fn interim_answers_do_not_reach_http1_clients() {
+    let script = Script::start().await;
+    let words = format!("{INTERIM}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let stand = Stand::facing(&script, "").await;
+    let (answer, ()) = tokio::join!(stand.get("/"), says(&script, &words));
+    assert_eq!((answer.status, answer.text().as_str(), answer.header("link")), (200, "ok", ""));
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, code, flag, kind};
+use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, code, flag, kind, setting};
 use tokio::time::Instant;
 
-use crate::stand::Stand;
+use crate::stand::{Stand, eventually};
 
 /// Says the preface; the gate's settings are not acknowledged.
 async fn connect(stand: &Stand) -> Wire {
@@ -82,4 +82,28 @@ async fn a_client_that_answers_no_ping_has_gone() {
     assert_eq!(next_of(&mut wire, kind::PING).await, None);
     assert!(is_about(begun.elapsed(), 140), "{:?}", begun.elapsed());
     assert_eq!(stand.gateway.limiter().stats().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_given_no_credit_is_reset_in_its_time() {
+    let stand = Stand::new("memory = '64MiB'\nstall-timeout = '3s'").await;
+    let mut wire = Wire::connect(stand.address).await.unwrap();
+    let mut first = PREFACE.to_vec();
+    first.extend([Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 0)])]);
+    let whole = flag::END_HEADERS | flag::END_STREAM;
+    first.extend((0..3).map(|index| Frame::headers(2 * index + 1, whole, Block::get("/big/100000").bytes())));
+    wire.send(&first).await.unwrap();
+    for _ in 0..3 {
+        assert!(next_of(&mut wire, kind::HEADERS).await.is_some());
+    }
+    let answered = Instant::now();
+    let mut reset = Vec::new();
+    while reset.len() < 3 {
+        let frame = next_of(&mut wire, kind::RST_STREAM).await.expect("the connection is good");
+        assert!(is_about(answered.elapsed(), 3), "{:?}", answered.elapsed());
+        reset.push(frame.stream);
+    }
+    reset.sort_unstable();
+    assert_eq!(reset, [1, 3, 5]);
+    eventually("all is back", || stand.in_flight() == 0).await;
 }

@@ -1,19 +1,17 @@
 //! What was granted and not fetched: it passes on when others wait.
 //!
-//! A future may be kept and not polled, in a drawer, or by a task that awaits something else: what it was granted would lie
-//! there, and in the worst case be what the task itself waits for. So a grant is for a second; whoever comes later lines up
-//! anew. Looked for whenever anything happens to the tree, and by those whose wait is bounded, every second.
+//! When is [the rule](crate::overdue) of all that is granted; whoever comes later lines up anew. It is looked whenever anything
+//! happens to the tree while somebody waits, and by those whose wait is bounded, every second.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tidegate_control::credit::NodeId;
 
+use crate::overdue::{Look, Looks};
+
 use super::desk::Desk;
 use super::seat::Seat;
-
-/// How long a grant may stay unclaimed while others wait: long against any scheduling delay (the limiter's is the same).
-const LEASE: u64 = 1_000_000_000;
 
 /// Grants that may be unclaimed, the oldest first.
 #[derive(Debug, Default)]
@@ -21,6 +19,7 @@ pub(super) struct Unclaimed {
     all: VecDeque<(u64, Arc<Seat>)>,
     /// As many were when they were last looked through.
     were: usize,
+    looks: Looks,
 }
 
 impl Unclaimed {
@@ -37,11 +36,11 @@ impl Unclaimed {
         self.all.push_back((now, Arc::clone(seat)));
     }
 
-    /// Takes one back that was granted long ago.
-    fn lapse(&mut self, now: u64) -> Option<Arc<Seat>> {
+    /// Takes one back that this look finds overdue.
+    fn lapse(&mut self, look: Look) -> Option<Arc<Seat>> {
         loop {
             let (at, _) = self.all.front()?;
-            if at.saturating_add(LEASE) > now {
+            if !look.is_overdue(*at) {
                 return None;
             }
             let (_, seat) = self.all.pop_front()?;
@@ -56,9 +55,10 @@ impl Desk {
     /// Takes back what was granted long ago and nobody came for, if somebody waits; where that was. To be
     /// [served](Self::serve_up) there.
     pub(super) fn take_back_unclaimed(&mut self, now: u64) -> Vec<NodeId> {
+        let look = self.unclaimed.looks.look(now);
         let mut freed = Vec::new();
         while self.waiting > 0 {
-            let Some(seat) = self.unclaimed.lapse(now) else { break };
+            let Some(seat) = self.unclaimed.lapse(look) else { break };
             self.ledger.give(seat.id, seat.need);
             freed.push(seat.id);
         }

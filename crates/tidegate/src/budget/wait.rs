@@ -25,9 +25,10 @@ use super::seat::{Leaving, Seat, Told};
 /// leaves the line at once; bytes that it was granted and did not take pass on to who is next. Polled again after it
 /// resolved, it stays pending.
 ///
-/// Kept and **not polled**, it keeps bytes that it was granted from others for a second at most: then they pass on to whoever
-/// waits, and it lines up anew when it is polled. That is seen with whatever happens next to the tree, and every second by
-/// those whose own wait is [bounded](Self::within).
+/// Kept and **not polled**, it keeps bytes that it was granted from others for about a second: then they pass on to whoever
+/// waits, and it lines up anew when it is polled. That takes two looks, 0.1 s apart or more, so that a program that was stopped
+/// takes them from nobody who had no chance to come; it is looked with whatever happens to the tree, and every second by those
+/// whose own wait is [bounded](Self::within).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

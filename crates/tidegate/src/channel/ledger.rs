@@ -303,7 +303,7 @@ impl Ledger {
             let Some(Seat::Waiting { need, .. }) = self.seats.get_mut(entry.value) else { continue };
             let need = *need;
             let since = self.reserve(need);
-            let granted = Seat::Granted { need, since, seen: false };
+            let granted = Seat::Granted { need, since };
             self.unclaimed.granted();
             if let Some(Seat::Waiting { waker, .. }) = self.seats.replace(entry.value, granted) {
                 wakes.extend(waker);
@@ -347,7 +347,7 @@ impl Ledger {
                 self.grant(wakes);
                 waker
             }
-            Seat::Granted { need, since, .. } => {
+            Seat::Granted { need, since } => {
                 self.unclaimed.fetched();
                 self.unreserve(need, 1, since, wakes);
                 None

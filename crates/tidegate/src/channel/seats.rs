@@ -4,6 +4,8 @@ use std::task::Waker;
 
 use tidegate_control::queue::Place;
 
+use crate::overdue::Look;
+
 use super::ledger::Need;
 
 #[derive(Debug)]
@@ -12,8 +14,8 @@ pub(super) enum Seat {
     Free(Option<u32>),
     /// In the line.
     Waiting { place: Place, need: Need, waker: Option<Waker> },
-    /// The credit is charged, since then, and not fetched yet; `seen` so when it was looked for such.
-    Granted { need: Need, since: u64, seen: bool },
+    /// The credit is charged, since then, and not fetched yet.
+    Granted { need: Need, since: u64 },
     /// It was not fetched for so long that it passed on.
     Lapsed,
     /// The credit was fetched; the sender waits for the budget's.
@@ -68,16 +70,14 @@ impl Seats {
         Some(was)
     }
 
-    /// Takes back credit that was not fetched when this looked last, and is not yet, and hands it to `each`.
-    pub(super) fn lapse(&mut self, mut each: impl FnMut(Need, u64)) {
+    /// Takes back what this look finds overdue, and hands it to `each`.
+    pub(super) fn lapse(&mut self, look: Look, mut each: impl FnMut(Need, u64)) {
         for seat in &mut self.list {
-            match seat {
-                Seat::Granted { need, since, seen: true } => {
+            if let Seat::Granted { need, since } = seat {
+                if look.is_overdue(*since) {
                     each(*need, *since);
                     *seat = Seat::Lapsed;
                 }
-                Seat::Granted { seen, .. } => *seen = true,
-                _ => {}
             }
         }
     }

@@ -27,8 +27,9 @@ use super::turn::{End, Turn};
 /// the line at once, and drops the item; [`into_item`](Self::into_item) takes it back instead. Polled again after it
 /// resolved, it stays pending.
 ///
-/// Kept and **not polled**, it keeps room that it was granted from others for a second or two: as others line up or give
-/// back, what nobody came for passes on to whoever waits, and it lines up anew when it is polled. Room with which it waits
+/// Kept and **not polled**, it keeps room that it was granted from others for about a second: as others line up or give back,
+/// what nobody came for passes on to whoever waits, and it lines up anew when it is polled; at the second of two looks 0.1 s
+/// apart or more, so that a program that was stopped takes it from nobody who had no chance to come. Room with which it waits
 /// for the budget behind the channel it keeps.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sending<'s, T> {

@@ -126,12 +126,14 @@ impl Problem {
     }
 
     /// The answer to a gRPC client, of trailers only: `RESOURCE_EXHAUSTED` where the tenant's own share is the
-    /// reason, `INTERNAL` for a malformed request (400), else `UNAVAILABLE`; with `grpc-retry-pushback-ms`.
+    /// reason, `INTERNAL` for a malformed request (400) or a head that is too large (431), else `UNAVAILABLE`; with `grpc-retry-pushback-ms`.
     #[must_use]
     pub fn answer_grpc<B: Default>(&self) -> Response<B> {
         let code = match (self.reason, self.status) {
             (Reason::TenantShare, _) => RESOURCE_EXHAUSTED,
-            (Reason::Malformed, StatusCode::BAD_REQUEST) => INTERNAL,
+            (Reason::Malformed, StatusCode::BAD_REQUEST | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+                INTERNAL
+            }
             _ => UNAVAILABLE,
         };
         let mut response = Response::new(B::default());
@@ -293,5 +295,12 @@ mod tests {
         assert_eq!(grpc.headers()["grpc-message"], "\"50%25\" of%0Athe caf%C3%A9");
         assert_eq!((grpc.status().as_u16(), &grpc.headers()["grpc-status"]), (200, &INTERNAL));
         assert_eq!(grpc.headers()["grpc-retry-pushback-ms"], "-1");
+        for (status, code) in [
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, INTERNAL),
+            (StatusCode::REQUEST_TIMEOUT, UNAVAILABLE),
+        ] {
+            let grpc = Problem::new(status, Reason::Malformed, said).answer_grpc::<String>();
+            assert_eq!(grpc.headers()["grpc-status"], code);
+        }
     }
 }

@@ -2,15 +2,10 @@
 
 use std::collections::VecDeque;
 
+use crate::overdue::Looks;
+
 use super::seat::Seat;
 use super::seats::Seats;
-
-/// How long a grant may stay unclaimed while others wait: long against any scheduling delay, short against a
-/// ticket that somebody keeps in a drawer.
-const LEASE: u64 = 1_000_000_000;
-/// At the end of it the limiter has looked twice, so far apart at least: a program that was stopped for a while, or whose
-/// machine stood still, has not passed anybody by. What can run at all runs in between.
-const GRACE: u64 = 100_000_000;
 
 /// Who sits where. Of every seat that was made, the number is in one of the two lists, or somebody waits on it.
 #[derive(Debug, Default)]
@@ -23,8 +18,7 @@ pub(super) struct Grants {
     free: Vec<u32>,
     /// Seats that were ever taken.
     made: u32,
-    /// When unclaimed grants were looked for, [`GRACE`] apart at least: the last time, and the time before.
-    looks: [u64; 2],
+    looks: Looks,
 }
 
 impl Grants {
@@ -82,20 +76,10 @@ impl Grants {
         self.untaken = self.answered.len();
     }
 
-    /// Those that were granted long ago, and were not claimed when last looked through. Each was due already, or nearly
-    /// so, at a look some time before this one.
+    /// Those that were granted long ago, and were not claimed when last looked through.
     pub(super) fn overdue(&mut self, now: u64, seats: &Seats) -> Vec<u32> {
-        let [last, before] = self.looks;
-        let earlier = if now.saturating_sub(last) >= GRACE {
-            self.looks = [now, last];
-            last
-        } else {
-            before
-        };
-        let is_overdue = |seat: &Seat| {
-            let due = seat.given().0.saturating_add(LEASE);
-            seat.is_unclaimed() && due <= now && due - GRACE <= earlier
-        };
+        let look = self.looks.look(now);
+        let is_overdue = |seat: &Seat| seat.is_unclaimed() && look.is_overdue(seat.given().0);
         self.answered.iter().copied().filter(|&number| seats.get(number).is_some_and(is_overdue)).collect()
     }
 }
@@ -104,6 +88,8 @@ impl Grants {
 #[cfg(not(tidegate_loom))]
 mod tests {
     use tidegate_control::queue::Criticality;
+
+    use crate::overdue::{GRACE, LEASE};
 
     use super::super::seat::Grant;
     use super::*;
@@ -132,15 +118,5 @@ mod tests {
         assert!(grants.overdue(LEASE + 4, &seats).is_empty(), "nobody looked while they were due");
         assert!(grants.overdue(LEASE + GRACE, &seats).is_empty(), "hardly anybody has run meanwhile");
         assert_eq!(grants.overdue(LEASE + GRACE + 4, &seats), in_a_drawer);
-    }
-
-    #[test]
-    fn a_lease_ends_in_time_where_time_is_seen_to_go_by() {
-        let (mut grants, seats) = (Grants::default(), Seats::new());
-        let number = granted(&mut grants, &seats, 7);
-        let ended = (0..).map(|tick| tick * 10_000_000).find(|&now| !grants.overdue(now, &seats).is_empty());
-        let ended = ended.unwrap();
-        assert!((LEASE + 7..=LEASE + GRACE + 10_000_007).contains(&ended), "{ended}");
-        assert_eq!(grants.overdue(ended, &seats), [number]);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate_control::credit::Account;
 
 use super::error::PlanError;
+use super::unheard::Unheard;
 use super::worker::largest;
 
 /// How many items may be under way to the first stage for each that it works on: Dask's `worker-saturation`. One is
@@ -25,6 +26,7 @@ pub(super) struct Spec {
     pub(super) max_item: u64,
     pub(super) in_bytes: Option<u64>,
     pub(super) kind: Kind,
+    pub(super) unheard: Option<Unheard>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,9 @@ fn check(stage: &Spec) -> Result<(), PlanError> {
     let name = &stage.name;
     if stage.concurrency == 0 {
         return fault(format!("stage {name:?} works on nothing: its concurrency is 0"));
+    }
+    if let Some((option, why)) = stage.unheard {
+        return fault(format!("stage {name:?} cannot do what {option} asks: {why}. Leave it out"));
     }
     match stage.kind {
         Kind::Source if stage.concurrency > 1 => {

@@ -22,6 +22,7 @@ use super::map::{Map, Sink};
 use super::plan::Plan;
 use super::source::{Calls, Iter, Source, source};
 use super::stage::Stage;
+use super::unheard::unheard;
 use super::worker::{Worker, largest};
 
 /// A task that has not begun.
@@ -226,7 +227,8 @@ fn launches(workers: usize, make: impl Fn() -> Launch) -> Vec<Launch> {
 
 fn spec<T>(stage: &Stage<T>, kind: Kind) -> Spec {
     let Stage { concurrency, ordered, max_item, in_bytes, .. } = *stage;
-    Spec { name: Arc::clone(&stage.name), concurrency, ordered, max_item, in_bytes, kind }
+    let unheard = unheard(stage, kind);
+    Spec { name: Arc::clone(&stage.name), concurrency, ordered, max_item, in_bytes, kind, unheard }
 }
 
 impl<T> fmt::Debug for Pipeline<T> {

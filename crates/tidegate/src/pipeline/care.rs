@@ -70,7 +70,8 @@ impl<T: Send + 'static> Care<T> {
             (Otherwise::DeadLetter(letters), Some(item)) => {
                 let stage = worker.engine.name(worker.stage);
                 match send(letters, DeadLetter { item, error, stage }).await {
-                    Ok(()) => {
+                    Ok(lost) => {
+                        papers.letters_lost(lost);
                         papers.end(End::DeadLettered);
                         return After::Next;
                     }
@@ -86,10 +87,11 @@ impl<T: Send + 'static> Care<T> {
     }
 }
 
-async fn send<T>(letters: &Sender<DeadLetter<T>>, letter: DeadLetter<T>) -> Result<(), AnyError> {
+/// How many letters the channel's policy pushed out for this one, which may be itself.
+async fn send<T>(letters: &Sender<DeadLetter<T>>, letter: DeadLetter<T>) -> Result<u64, AnyError> {
     match letters.send(letter).await {
-        // What its own policy pushes out, the channel counts.
-        Ok(Sent::Accepted | Sent::Rerouted | Sent::Displaced(_)) => Ok(()),
+        Ok(Sent::Accepted | Sent::Rerouted) => Ok(0),
+        Ok(Sent::Displaced(lost)) => Ok(lost.len() as u64),
         Ok(Sent::Refused(full)) => Err(full.to_string().into()),
         Err(closed) => Err(closed.to_string().into()),
     }

@@ -17,6 +17,10 @@ pub struct Ledger {
     pub skipped: u64,
     /// They failed and were sent on ([`Stage::dead_letters`](super::Stage::dead_letters)).
     pub dead_lettered: u64,
+    /// Of the letters, so many were pushed out by the channel's own policy as they were sent: they themselves
+    /// ([`DropNewest`](crate::channel::Overflow::DropNewest)), or older ones that lay there
+    /// ([`DropOldest`](crate::channel::Overflow::DropOldest)). Nobody receives them.
+    pub letters_lost: u64,
     /// They failed, and the pipeline with them.
     pub failed: u64,
     /// Its function had been given them and had not ended when the pipeline was aborted: they are gone with it. So are parts of
@@ -56,6 +60,7 @@ pub(super) enum End {
 pub(super) struct Counts {
     taken: AtomicU64,
     ends: [AtomicU64; 6],
+    letters_lost: AtomicU64,
     left: AtomicU64,
     emitted: AtomicU64,
     retries: AtomicU64,
@@ -68,6 +73,10 @@ impl Counts {
 
     pub(super) fn retry(&self) {
         self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn lose_letters(&self, letters: u64) {
+        self.letters_lost.fetch_add(letters, Relaxed);
     }
 
     pub(super) fn leave(&self, items: u64) {
@@ -99,6 +108,7 @@ impl Counts {
             failed,
             interrupted,
             taken: self.taken.load(Relaxed),
+            letters_lost: self.letters_lost.load(Relaxed),
             left: self.left.load(Relaxed),
             emitted: self.emitted.load(Relaxed),
             retries: self.retries.load(Relaxed),

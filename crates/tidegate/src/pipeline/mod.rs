@@ -60,6 +60,7 @@ mod shares;
 mod snapshot;
 mod source;
 mod stage;
+mod unheard;
 mod worker;
 
 #[cfg(test)]

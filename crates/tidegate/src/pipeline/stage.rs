@@ -99,13 +99,13 @@ impl<T> Stage<T> {
         Self { in_bytes: Some(bytes), ..self }
     }
 
-    /// A batch is handed on after this time, counted from its first item, even if it is not full. Without it, it
+    /// A batch, or a fold, is handed on after this time, counted from its first item, even if it is not full. Without it, it
     /// waits until it is, or until nothing more comes.
     pub fn linger(self, time: Duration) -> Self {
         Self { linger: Some(time), ..self }
     }
 
-    /// An item that failed and was [given back](super::Failed::give_back) is tried again. If it fails for good, what
+    /// An item of a `map`, `expand` or sink that failed and was [given back](super::Failed::give_back) is tried again. If it fails for good, what
     /// happens is what happens without this.
     pub fn retry(self, retry: Retry) -> Self {
         Self { retry: Some(retry), ..self }
@@ -122,7 +122,8 @@ impl<T> Stage<T> {
     }
 
     /// An item that fails is sent on, with the error. While that channel is full its stage waits, or what the
-    /// channel's policy says happens to the letter. If the channel refuses it or is closed, or the function did not
+    /// channel's policy says happens to the letter; what that pushes out is counted
+    /// ([`letters_lost`](super::Ledger::letters_lost)). If the channel refuses it or is closed, or the function did not
     /// [give the item back](super::Failed::give_back), the pipeline fails.
     ///
     /// ```

@@ -189,6 +189,12 @@ impl Papers {
         }
     }
 
+    pub(super) fn letters_lost(&self, letters: u64) {
+        if let Some(counts) = self.engine.counts(self.stage) {
+            counts.lose_letters(letters);
+        }
+    }
+
     /// The item is inside something from now on for which there is room: its bytes go back.
     pub(super) fn release(&mut self) {
         drop(self.charge.take());

@@ -150,13 +150,13 @@ async fn streams_without_credit_fit_and_are_reset() {
 async fn heads_of_references_fit_and_are_sent_away() {
     let stand = Stand::new(&["--stall-timeout", "3s"]).await;
     let before = stand.resident();
-    let mut crowd = stand.attack(Attack::Bomb, &stand.plan("/.lab/endless", 10, 200)).await;
+    let crowd = stand.attack(Attack::Bomb, &stand.plan("/.lab/endless", 10, 200)).await;
     let peak = stand.peak_over(SOON).await;
     let each = peak.saturating_sub(before) / 10;
     assert!(peak <= MOST && each <= 4 << 20, "{} MiB for each connection", mib(each));
-    let report = crowd.report();
-    assert!(report.answered + report.reset + report.ended > 0, "{report:?}");
-    let _ = tokio::time::timeout(Duration::from_secs(6), crowd.ended()).await;
+    // Each stream is reset, or its connection ended, within the time in which it must take something.
+    let report = || crowd.report();
+    eventually("all are sent away", async || report().reset + 200 * report().ended >= 2_000).await;
     drop(crowd);
     stand.is_left().await;
 }

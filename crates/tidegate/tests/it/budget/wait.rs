@@ -295,8 +295,10 @@ async fn what_lapsed_keeps_its_bound_and_leaves_nothing_behind() {
     let (dropped, mut last) = (waiting(&budget, 10), waiting(&budget, 10));
     drop(held);
     for _ in 0..2 {
-        advance(Duration::from_millis(1100)).await;
-        drop(waiting(&budget, 1));
+        for pause in [1000, 100] {
+            advance(Duration::from_millis(pause)).await;
+            drop(waiting(&budget, 1));
+        }
     }
     // The first lapsed, then the second.
     drop(dropped);
@@ -319,4 +321,23 @@ async fn what_nobody_else_wants_is_kept() {
     advance(Duration::from_secs(3600)).await;
     assert!(budget.try_lease(1).is_err());
     assert!(served(&mut drawer).is_some());
+}
+
+/// Stopped just before the task of the first would have run; then everything runs again, others sooner.
+#[tokio::test(start_paused = true)]
+async fn a_program_that_stood_still_takes_bytes_from_nobody() {
+    let budget = Budget::new("budget", 10);
+    let held = budget.try_lease(10).unwrap();
+    let (mut first, mut second) = (waiting(&budget, 10), waiting(&budget, 10));
+    drop(held);
+    drop(waiting(&budget, 10));
+    advance(Duration::from_millis(1500)).await;
+    for _ in 0..9 {
+        drop(waiting(&budget, 10));
+        advance(Duration::from_millis(10)).await;
+    }
+    assert!(served(&mut second).is_none(), "the first may still come");
+    drop(served(&mut first).expect("it was granted"));
+    drop(served(&mut second).expect("it is next"));
+    assert_eq!((budget.used(), budget.waiting()), (0, 0));
 }

@@ -142,3 +142,24 @@ async fn room_that_nobody_else_wants_is_kept() {
     assert!(!sender.offer((2, 1)).unwrap().is_accepted());
     assert!(poll(&mut drawer).is_ready());
 }
+
+/// Stopped just before the task of the first would have run; then everything runs again, others sooner.
+#[tokio::test(start_paused = true)]
+async fn a_program_that_stood_still_takes_room_from_nobody() {
+    let (sender, mut receiver) = channel(exactly(LARGE));
+    assert!(sender.offer((0, LARGE)).unwrap().is_accepted());
+    let (mut first, mut second) = (sender.send((1, LARGE)), sender.send((2, LARGE)));
+    assert!(poll(&mut first).is_pending() && poll(&mut second).is_pending());
+    drop(receiver.try_recv().unwrap());
+    something_happens(&sender);
+    tokio::time::advance(Duration::from_millis(1500)).await;
+    for _ in 0..9 {
+        something_happens(&sender);
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
+    assert!(poll(&mut second).is_pending(), "the first may still come");
+    assert!(poll(&mut first).is_ready(), "it was granted");
+    assert_eq!(receiver.try_recv().unwrap().0, 1);
+    assert!(poll(&mut second).is_ready(), "it is next");
+    assert_eq!(receiver.try_recv().unwrap().0, 2);
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
-use tidegate::channel::bounded;
+use tidegate::channel::{Config, Overflow, bounded};
 use tidegate::pipeline::{DeadLetter, Failed, Pipeline, Retry, Stage};
 
 use super::flow::balances;
@@ -110,6 +110,30 @@ async fn dead_letters_are_waited_for_and_none_is_lost() {
     let mut seen = slow.await.unwrap();
     seen.sort_unstable();
     assert!(seen.into_iter().eq((1..200).step_by(2)));
+}
+
+/// Who looks at the ledger learns how many of them nobody will receive.
+#[tokio::test]
+async fn letters_that_their_channel_pushes_out_are_counted_as_lost() {
+    for (policy, received) in [(Overflow::DropNewest, 0..3_u32), (Overflow::DropOldest, 7..10)] {
+        let config = Config::new(1 << 16).max_items(3).overflow(policy);
+        let (dead, mut letters) = config.build().unwrap();
+        let plan = Pipeline::from_iter(Stage::new("numbers"), 0..10_u32)
+            .sink(Stage::new("sink").dead_letters(dead), |number| async move {
+                Err(Failed::give_back(number, io::Error::other("no")))
+            });
+        let running = plan.run().unwrap();
+        let snapshot = running.finish().await.unwrap();
+        drop(running);
+        balances(&snapshot);
+        let ledger = snapshot.stage("sink").unwrap().ledger;
+        assert_eq!((ledger.dead_lettered, ledger.letters_lost), (10, 7));
+        let mut left = Vec::new();
+        while let Some(letter) = letters.recv().await {
+            left.push(letter.item);
+        }
+        assert!(left.iter().copied().eq(received), "{left:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Plans that cannot run say why.
 
-use tidegate::pipeline::{Pipeline, Plan, Stage};
+use std::time::Duration;
+
+use tidegate::channel::bounded;
+use tidegate::pipeline::{Pipeline, Plan, Retry, Stage};
 
 fn why(plan: Plan) -> String {
     plan.run().unwrap_err().to_string()
@@ -51,6 +54,40 @@ async fn stages_that_could_not_work_are_refused() {
     assert!(why(source.sink(Stage::new("t"), |_| async { Ok(()) })).contains("one item at a time"));
     let batch = chunks().batch(Stage::new("b").concurrency(2), 2);
     assert!(why(batch.sink(Stage::new("t"), |_| async { Ok(()) })).contains("one batch at a time"));
+}
+
+#[tokio::test]
+async fn options_that_a_stage_does_not_heed_are_refused_by_their_names() {
+    let second = Duration::from_secs(1);
+    let source = |stage| Pipeline::from_iter(stage, 0..3_u8).sink(Stage::new("t"), |_| async { Ok(()) });
+    let map =
+        |stage| chunks().map(stage, |chunk| async { Ok(chunk) }).sink(Stage::new("t"), |_| async { Ok(()) });
+    let batch =
+        |stage: Stage<_>| chunks().batch(stage.max_item(1000), 2).sink(Stage::new("t"), |_| async { Ok(()) });
+    let fold = |stage| {
+        chunks()
+            .fold(stage, 2, |_, chunk| async { Ok(chunk) })
+            .sink(Stage::new("t"), |_: Vec<u8>| async { Ok(()) })
+    };
+    let letters = || bounded(1 << 16).0;
+    for (plan, stage, option) in [
+        (source(Stage::new("a").retry(Retry::default())), "a", "retry"),
+        (source(Stage::new("b").skip_failed()), "b", "skip_failed"),
+        (source(Stage::new("c").linger(second)), "c", "linger"),
+        (source(Stage::new("d").in_bytes(1 << 20)), "d", "in_bytes"),
+        (map(Stage::new("e").linger(second)), "e", "linger"),
+        (batch(Stage::new("f").retry(Retry::default())), "f", "retry"),
+        (batch(Stage::new("g").dead_letters(letters())), "g", "dead_letters"),
+        (fold(Stage::new("h").retry(Retry::default())), "h", "retry"),
+        (fold(Stage::new("i").skip_failed()), "i", "skip_failed"),
+        (fold(Stage::new("j").dead_letters(letters())), "j", "dead_letters"),
+        (chunks().sink(Stage::new("k").linger(second), |_| async { Ok(()) }), "k", "linger"),
+    ] {
+        let message = why(plan);
+        assert!(message.contains(&format!("stage {stage:?} cannot do what {option} asks")), "{message}");
+    }
+    assert!(fold(Stage::new("l").linger(second).in_bytes(1 << 20)).run().is_ok());
+    assert!(map(Stage::new("m").retry(Retry::default()).skip_failed()).run().is_ok());
 }
 
 #[tokio::test]
