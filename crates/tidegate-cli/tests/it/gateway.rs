@@ -96,6 +96,30 @@ fn curl_gets_its_answers_over_either_protocol_and_the_log_has_them() {
 }
 
 #[test]
+fn the_log_is_written_in_pairs_if_asked_for() {
+    let (_origin, origin) = Program::origin(&["--mean", "1ms"]);
+    let mut gate = Program::gate(&[&origin, "--access-log", "logfmt"]);
+    let address = gate.address("http://");
+    assert_eq!(curl(&[&format!("{address}/a%20b?x=y")]), "done\n");
+    gate.signal("TERM");
+    assert!(gate.wait().success());
+    let log = gate.output();
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.starts_with("peer=127.0.0.1:"), "{log}");
+    for pair in [
+        " method=GET ",
+        " path=/a%20b ",
+        " status=200 ",
+        " class=critical ",
+        " waited_ms=",
+        " origin_ms=",
+        " total_ms=",
+    ] {
+        assert!(log.contains(pair), "{pair:?}: {log}");
+    }
+}
+
+#[test]
 fn a_pipe_that_nobody_reads_stops_neither_the_gateway_nor_its_end() {
     let (_origin, origin) = Program::origin(&["--mean", "1ms"]);
     // Everything that can be said, to standard error and standard output, which nobody reads from here on.

@@ -104,6 +104,27 @@ async fn everybody_hears_it_in_their_own_language() {
     assert_eq!(refused(&stand, "malformed"), 2.0);
 }
 
+/// The HTTP/2 library looks at the size before anybody else can, and says nothing of it: docs/http-semantics.md has why.
+#[tokio::test]
+async fn a_head_of_too_many_bytes_is_answered_by_the_library() {
+    let stand = Stand::new("").await;
+    let mut client = Wire2::connect(stand.address).await;
+    let mut request = get2("/long");
+    request.headers_mut().insert("x", "a".repeat(33_000).parse().unwrap());
+    let (answer, _) = client.begin(request, true).await;
+    let answer = whole(answer).await.unwrap();
+    assert_eq!((answer.head.status.as_u16(), answer.body.len()), (431, 0));
+    assert_eq!((stand.metric("tidegate_requests_total"), refused(&stand, "malformed")), (0.0, 0.0));
+    assert_eq!(client.get("/hello").await.body, b"hello");
+    // Where one frame unpacks to four times as much, the connection ends.
+    let mut request = get2("/longer");
+    for _ in 0..60 {
+        request.headers_mut().append("a", "a".repeat(4_000).parse().unwrap());
+    }
+    let (answer, _) = client.begin(request, true).await;
+    assert_eq!(whole(answer).await.unwrap_err().reason(), Some(Reason::ENHANCE_YOUR_CALM));
+}
+
 /// Requests that all come at once, with room for some.
 const LEAST: &str = "memory = '32MiB'\nlimit = 2000\nmax-wait = '300ms'\nclient-timeout = '60s'";
 

@@ -8,6 +8,7 @@ mod before;
 mod conform;
 mod crumbs;
 mod displaced;
+mod figures;
 mod flood;
 mod gone;
 mod http2;

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::stand::{Stand, bounded, eventually};
 
-const WORDS: &str = "memory = '256MiB'\nlimit = 2000\nmax-wait = '60s'\nclient-timeout = '10m'\n\
+const WORDS: &str = "memory = '384MiB'\nlimit = 2000\nmax-wait = '60s'\nclient-timeout = '10m'\n\
                      idle-timeout = '10m'\nhead-timeout = '10m'";
 const CONNECTIONS: usize = 100;
 /// What an HTTP/2 connection keeps that does nothing while memory is short.
@@ -171,7 +171,7 @@ async fn a_grown_pool_is_back_after_three_round_trips() {
     assert!(clients.iter().all(|client| client.quenched == 0));
     // As many as want to come. Those that find no place make the gate ask for what is not needed.
     let mut crowd = JoinSet::new();
-    for _ in 0..700 {
+    for _ in 0..1000 {
         let address = stand.address;
         crowd.spawn(async move { TcpStream::connect(address).await });
     }
