@@ -11,7 +11,8 @@ use crate::memory::Parked;
 use super::listener::Accepted;
 use super::{ListenSettings, Serve, Shutdown, connection, displaced};
 
-/// Waits in this place; then serves it, if it has not left, nor is it too late. If it has lost its place, it is told.
+/// Waits in this place for as long as its client stays, as in the system's backlog; then serves it. If it has lost its
+/// place, it is told.
 pub(super) async fn wait<S: Serve>(
     mut place: Parked,
     mut accepted: Accepted,
