@@ -30,5 +30,6 @@ mod slow;
 mod stand;
 mod tls;
 mod tunnel;
+mod unfinished;
 mod wire;
 mod wire2;
