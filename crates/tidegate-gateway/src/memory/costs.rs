@@ -86,7 +86,7 @@ pub(crate) fn head_cost(target: usize, headers: &HeaderMap) -> u64 {
 /// beyond the most is not kept. Their text is in the frames, or is unpacked into at most twice as much, and keeps a buffer
 /// alive that had begun before.
 pub(crate) fn unfinished_cost(bytes: usize, head_bytes: usize) -> u64 {
-    let bytes = bytes.next_multiple_of(1024);
+    let bytes = bytes.next_multiple_of(64);
     let fields = bytes.min(head_bytes / 33 + 1);
     (fields * FIELD + 2 * bytes) as u64 + 16 * KIB
 }
@@ -107,9 +107,9 @@ mod tests {
 
     #[test]
     fn an_unfinished_block_costs_its_fields_or_its_bytes() {
-        assert_eq!(unfinished_cost(1, 32 * 1024), 993 * 160 + 2 * 1024 + 16 * KIB);
+        assert_eq!(unfinished_cost(1, 32 * 1024), 64 * 160 + 2 * 64 + 16 * KIB);
         assert_eq!(unfinished_cost(96 * 1024, 32 * 1024), 993 * 160 + 192 * KIB + 16 * KIB);
-        assert_eq!(unfinished_cost(1, 330), 11 * 160 + 18 * KIB);
+        assert_eq!(unfinished_cost(1, 330), 10 * 160 + 160 + 2 * 64 + 16 * KIB);
     }
 
     #[test]
