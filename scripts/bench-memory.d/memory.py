@@ -79,14 +79,15 @@ class Server:
         shown = subprocess.run(["ss", "-tmnH", " or ".join(ends)], capture_output=True, text=True).stdout
         return sum(map(int, re.findall(r"[(,][rwf](\d+)", shown)))
 
-    def held(self):
+    def held(self, known=()):
         """What the kernel holds for each client that has been let in and has not taken everything, and who was let in."""
         port = self.two.split(":")[1], self.one.split(":")[1]
         shown = subprocess.run(["ss", "-tmnpHO", "state", "established"], capture_output=True, text=True).stdout
         each, inside = [], set()
         for line in shown.splitlines():
-            queued, ours, peer = line.split()[1:4]
-            if ours.rsplit(":", 1)[1] in port and "users:" in line:
+            unread, queued, ours, peer = line.split()[:4]
+            # Who waits to be let in has been accepted, and what it asks has not been read.
+            if (peer in known or unread == "0") and ours.rsplit(":", 1)[1] in port and "users:" in line:
                 inside.add(peer)
                 if int(queued):
                     each.append(sum(map(int, re.findall(r"[(,][rwf](\d+)", line))))
@@ -198,7 +199,7 @@ class Watch(threading.Thread):
             time.sleep(0.02)
 
     def look(self, now):
-        each, inside = self.server.held()
+        each, inside = self.server.held(self.inside)
         if len(each) >= 10:
             self.each, self.most = max(self.each, sum(each) / len(each)), max(self.most, *each)
         for peer in inside - self.inside.keys():

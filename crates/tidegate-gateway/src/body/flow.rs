@@ -72,6 +72,11 @@ impl Flow {
         self.hungry.load(Relaxed)
     }
 
+    /// Bytes that have come of all bodies, and that nobody has consumed.
+    pub(crate) fn held(&self) -> u64 {
+        self.streams().iter().map(|(_, (stream, _))| stream.used_capacity() as u64).sum()
+    }
+
     /// One more body, of the stream with this credit, and what has come of it.
     pub(super) fn body(self: &Arc<Self>, stream: FlowControl, inbox: Arc<Mutex<Inbox>>) -> Flowing {
         self.bodies.fetch_add(1, Relaxed);

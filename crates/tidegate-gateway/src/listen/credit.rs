@@ -204,7 +204,7 @@ impl Credit {
         if before != self.total || self.flow.hungry() == 0 {
             return;
         }
-        let Some(target) = self.window.starved(self.unread()) else { return };
+        let Some(target) = self.window.starved(self.unread(), self.flow.held()) else { return };
         let more = self.window.cost_of(target).saturating_sub(self.charged);
         if self.account.take(more, Tier::Rescue) {
             self.charged += more;
@@ -228,7 +228,7 @@ impl Credit {
         if self.flow.bodies() == 0 {
             self.window.quench();
         } else {
-            self.window.shrink(self.unread());
+            self.window.shrink(self.unread(), self.flow.held());
         }
         self.room.shrink();
         if streams == 0 && !self.asleep && self.own.load(Ordering::Acquire) {

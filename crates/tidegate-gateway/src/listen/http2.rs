@@ -20,6 +20,7 @@ use super::connection::Stream;
 use super::credit::{Credit, News};
 use super::frames::{Frames, Seen};
 use super::room::{Chunk, Room};
+use super::send2::Sent;
 use super::stream2::{Begin, Refusals, answer, fault_in};
 use super::unfinished::Unfinished;
 use super::waiting::{LOOK, Waiting};
@@ -80,7 +81,7 @@ pub(super) async fn serve<S: Serve>(
     let mut streams = JoinSet::new();
     let most = usize::try_from(settings.streams).unwrap_or(usize::MAX).saturating_mul(2);
     let mut idle = Box::pin(sleep(settings.idle_timeout));
-    let (mut draining, mut idle_since) = (false, Instant::now());
+    let (mut draining, mut idle_since, mut unread) = (false, Instant::now(), false);
     loop {
         let due = credit.as_ref().and_then(Credit::due);
         let looks = !waiting.is_empty() || credit.as_ref().is_some_and(Credit::could_starve);
@@ -125,11 +126,17 @@ pub(super) async fn serve<S: Serve>(
                 Err(fault) => {
                     // There is no stream yet that could be answered: this is for the figures and the log.
                     drop(service.refuse(fault, client, None));
-                    send_away(&mut connection).await;
+                    say_last(connection, Reason::ENHANCE_YOUR_CALM).await;
                     break;
                 }
             },
-            Some(_) = streams.join_next(), if !streams.is_empty() => idle_since = Instant::now(),
+            Some(sent) = streams.join_next(), if !streams.is_empty() => {
+                idle_since = Instant::now();
+                unread = matches!(sent, Ok(Sent::TooSlowly));
+                if unread {
+                    idle.as_mut().reset(idle_since + settings.head_timeout.min(settings.idle_timeout));
+                }
+            }
             news = hear(&mut ears), if credit.is_some() => {
                 if let Some(credit) = &mut credit {
                     credit.hear(news, streams.len() + waiting.len(), &mut connection);
@@ -143,7 +150,7 @@ pub(super) async fn serve<S: Serve>(
             } else {
                 // It has not acknowledged settings: it might send what it may no longer send for ever.
                 tracing::debug!(peer = %client.peer, "settings were not acknowledged");
-                send_away(&mut connection).await;
+                say_last(connection, Reason::ENHANCE_YOUR_CALM).await;
                 break;
             },
             () = shutdown.on_drain(), if !draining => {
@@ -152,8 +159,16 @@ pub(super) async fn serve<S: Serve>(
             }
             () = shutdown.on_abort() => break,
             () = idle.as_mut(), if !draining => {
-                let due = idle_since + settings.idle_timeout;
+                // Who did not read is as one who is new: it asks within the time of a head, or goes.
+                let patience = if unread { settings.head_timeout } else { settings.idle_timeout };
+                let due = idle_since + patience.min(settings.idle_timeout);
                 if streams.is_empty() && waiting.is_empty() && Instant::now() >= due {
+                    if unread {
+                        // It may not read this either.
+                        tracing::debug!(peer = %client.peer, "its answers were not read");
+                        say_last(connection, Reason::NO_ERROR).await;
+                        break;
+                    }
                     draining = true;
                     connection.graceful_shutdown();
                 } else {
@@ -183,16 +198,17 @@ pub(super) async fn serve<S: Serve>(
     // Dropping the set drops every answer that is still being made: the client has gone.
 }
 
-/// Says that it has had enough, if the client reads that soon.
-async fn send_away(connection: &mut Wire) {
-    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-    let _ = timeout(LAST_WORD, async { while let Some(Ok(_)) = connection.accept().await {} }).await;
-}
-
 type Accepted = Option<Result<(Request<RecvStream>, SendResponse<Chunk>), h2::Error>>;
 type Wire = Connection<Frames<Stream>, Chunk>;
 
-/// The next stream, or what is wrong with a header block that has not ended. Between rounds of frames, when every stream that has come was accepted, credit is looked after.
+/// Tells the client that it goes, and why, for as long as it may take to hear that.
+async fn say_last(mut connection: Wire, why: Reason) {
+    connection.abrupt_shutdown(why);
+    let _ = timeout(LAST_WORD, async { while let Some(Ok(_)) = connection.accept().await {} }).await;
+}
+
+/// The next stream, or what is wrong with a header block that has not ended. Between rounds of frames, when every stream
+/// that has come was accepted, credit is looked after.
 async fn next(
     connection: &mut Wire,
     credit: &mut Option<Credit>,

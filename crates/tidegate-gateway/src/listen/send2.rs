@@ -12,18 +12,49 @@ use crate::body::{Ahead, BoxError, Pace, PaceSettings};
 
 use super::room::{Chunk, Room};
 
+/// How the sending of an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// All of it was sent, or its client or its source has gone.
+    Over,
+    /// The client took it more slowly than it must.
+    TooSlowly,
+}
+
+/// Why an answer is cut off.
+#[derive(Debug)]
+enum Cut {
+    TooSlow,
+    For(Reason),
+}
+
+impl From<Reason> for Cut {
+    fn from(reason: Reason) -> Self {
+        Self::For(reason)
+    }
+}
+
 /// Sends `body` to its end, or resets the stream. Returns when the client goes.
 ///
 /// The body is polled only when there is credit for its next byte, and room on the connection if that has a bound,
 /// so that what the client does not read stays where it comes from. One byte is asked for, not more: credit that an
 /// idle stream holds is missing to others on the connection.
-pub(crate) async fn send<B>(mut stream: SendStream<Chunk>, body: B, pace: PaceSettings, room: Option<Room>)
+pub(crate) async fn send<B>(
+    mut stream: SendStream<Chunk>,
+    body: B,
+    pace: PaceSettings,
+    room: Option<Room>,
+) -> Sent
 where
     B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
-    if let Err(reason) = send_all(&mut stream, body, Pace::new(pace), room).await {
-        stream.send_reset(reason);
-    }
+    let (reason, sent) = match send_all(&mut stream, body, Pace::new(pace), room).await {
+        Ok(()) => return Sent::Over,
+        Err(Cut::TooSlow) => (Reason::CANCEL, Sent::TooSlowly),
+        Err(Cut::For(reason)) => (reason, Sent::Over),
+    };
+    stream.send_reset(reason);
+    sent
 }
 
 async fn send_all<B>(
@@ -31,7 +62,7 @@ async fn send_all<B>(
     mut body: B,
     mut pace: Pace,
     room: Option<Room>,
-) -> Result<(), Reason>
+) -> Result<(), Cut>
 where
     B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
@@ -52,11 +83,11 @@ where
         })
         .await?;
         let frame = match frame {
-            None => return end(stream),
+            None => return Ok(end(stream)?),
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 tracing::debug!(%error, "an answer ended early");
-                return Err(Reason::INTERNAL_ERROR);
+                return Err(Reason::INTERNAL_ERROR.into());
             }
         };
         match frame.into_data() {
@@ -70,7 +101,7 @@ where
                             Chunk::leased(data.split_to(lease.num_permits().min(credit)), lease)
                         }
                     };
-                    pace.moved(chunk.remaining() as u64).map_err(|_| Reason::CANCEL)?;
+                    pace.moved(chunk.remaining() as u64).map_err(|_| Cut::TooSlow)?;
                     let last = data.is_empty() && body.is_end_stream();
                     stream.send_data(chunk, last).map_err(|_| Reason::CANCEL)?;
                     if last {
@@ -80,7 +111,7 @@ where
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
-                    return stream.send_trailers(trailers).map_err(|_| Reason::CANCEL);
+                    return Ok(stream.send_trailers(trailers).map_err(|_| Reason::CANCEL)?);
                 }
             }
         }
@@ -92,13 +123,13 @@ fn end(stream: &mut SendStream<Chunk>) -> Result<(), Reason> {
 }
 
 /// Waits for credit; at least one byte, for `wanted` at most.
-async fn credit(stream: &mut SendStream<Chunk>, pace: &mut Pace, wanted: usize) -> Result<usize, Reason> {
+async fn credit(stream: &mut SendStream<Chunk>, pace: &mut Pace, wanted: usize) -> Result<usize, Cut> {
     stream.reserve_capacity(wanted);
     poll_fn(|cx| poll_credit(stream, pace, cx)).await
 }
 
 /// Waits for credit (false), or until it is seen that none is needed any more.
-async fn is_over<B>(stream: &mut SendStream<Chunk>, body: &mut B, pace: &mut Pace) -> Result<bool, Reason>
+async fn is_over<B>(stream: &mut SendStream<Chunk>, body: &mut B, pace: &mut Pace) -> Result<bool, Cut>
 where
     B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
@@ -121,21 +152,21 @@ fn poll_credit(
     stream: &mut SendStream<Chunk>,
     pace: &mut Pace,
     cx: &mut Context<'_>,
-) -> Poll<Result<usize, Reason>> {
+) -> Poll<Result<usize, Cut>> {
     if stream.capacity() > 0 {
         return Poll::Ready(Ok(stream.capacity()));
     }
     if let Poll::Ready(reason) = poll_gone(stream, cx) {
-        return Poll::Ready(Err(reason));
+        return Poll::Ready(Err(reason.into()));
     }
     loop {
         match stream.poll_capacity(cx) {
             Poll::Ready(Some(Ok(0))) => {}
             Poll::Ready(Some(Ok(room))) => return Poll::Ready(Ok(room)),
-            Poll::Ready(_) => return Poll::Ready(Err(Reason::CANCEL)),
+            Poll::Ready(_) => return Poll::Ready(Err(Reason::CANCEL.into())),
             Poll::Pending => {
                 ready!(pace.poll_stalled(cx));
-                return Poll::Ready(Err(Reason::CANCEL));
+                return Poll::Ready(Err(Cut::TooSlow));
             }
         }
     }
@@ -147,10 +178,10 @@ async fn lease(
     stream: &mut SendStream<Chunk>,
     pace: &mut Pace,
     wanted: usize,
-) -> Result<OwnedSemaphorePermit, Reason> {
+) -> Result<OwnedSemaphorePermit, Cut> {
     let meanwhile = |cx: &mut Context<'_>| match poll_gone(stream, cx) {
-        Poll::Ready(reason) => Poll::Ready(reason),
-        Poll::Pending => pace.poll_stalled(cx).map(|_| Reason::CANCEL),
+        Poll::Ready(reason) => Poll::Ready(reason.into()),
+        Poll::Pending => pace.poll_stalled(cx).map(|_| Cut::TooSlow),
     };
     room.lease(wanted, meanwhile).await
 }

@@ -23,8 +23,9 @@ use super::credit::Place;
 use super::date::dated;
 use super::early::Early;
 use super::room::{Chunk, Room};
+use super::send2::{self, Sent};
 use super::waiting::One;
-use super::{Caller, Fault, Serve, send2};
+use super::{Caller, Fault, Serve};
 
 /// What is wrong with a head, if it is not what the h2 crate looks for.
 pub(super) fn fault_in(headers: &HeaderMap, most: usize) -> Option<Fault> {
@@ -56,7 +57,7 @@ impl Refusals {
     /// Says a refusal, or resets the stream for `otherwise` if too many wait already.
     pub(super) fn say<B>(
         &self,
-        streams: &mut JoinSet<()>,
+        streams: &mut JoinSet<Sent>,
         mut respond: SendResponse<Chunk>,
         otherwise: Reason,
         (pace, room): (PaceSettings, &Room),
@@ -70,8 +71,9 @@ impl Refusals {
         }
         let (refusal, room, counted) = (refusal(), room.clone(), Arc::clone(&self.0));
         streams.spawn(async move {
-            send(refusal, respond, pace, room).await;
+            let sent = send(refusal, respond, pace, room).await;
             drop(counted);
+            sent
         });
     }
 }
@@ -97,7 +99,7 @@ pub(super) async fn answer<S: Serve>(
     caller: Arc<Caller<S>>,
     pace: PaceSettings,
     room: Room,
-) {
+) -> Sent {
     let (leaves, left) = oneshot::channel();
     let (account, early) = (caller.client.account.clone(), Early::default());
     // What interim answers take, until it is surely written.
@@ -145,11 +147,13 @@ pub(super) async fn answer<S: Serve>(
         })
         .await
     };
+    let mut sent = Sent::Over;
     if let Some(response) = response {
-        send(response, respond, pace, room).await;
+        sent = send(response, respond, pace, room).await;
         let _ = timeout(LINGER, linger(left)).await;
     }
     drop((place, charged));
+    sent
 }
 
 /// Reads and forgets what a client still sends although it has its answer: a stream that is reset in the middle of an
@@ -167,17 +171,21 @@ async fn linger(left: oneshot::Receiver<Received>) {
 }
 
 /// Sends an answer to its end.
-async fn send<B>(response: Response<B>, mut respond: SendResponse<Chunk>, pace: PaceSettings, room: Room)
+async fn send<B>(
+    response: Response<B>,
+    mut respond: SendResponse<Chunk>,
+    pace: PaceSettings,
+    room: Room,
+) -> Sent
 where
     B: Ahead<Data = Bytes, Error = BoxError> + Unpin,
 {
     let (mut head, body) = response.into_parts();
     dated(&mut head.headers);
     let ended = body.is_end_stream();
-    // An error means that the client has gone.
-    if let Ok(stream) = respond.send_response(Response::from_parts(head, ()), ended) {
-        if !ended {
-            send2::send(stream, body, pace, Some(room)).await;
-        }
+    match respond.send_response(Response::from_parts(head, ()), ended) {
+        Ok(stream) if !ended => send2::send(stream, body, pace, Some(room)).await,
+        // An error means that the client has gone.
+        _ => Sent::Over,
     }
 }

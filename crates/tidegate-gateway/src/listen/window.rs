@@ -125,18 +125,20 @@ impl Window {
         self.wanted = LEAST_STREAM.max(target / 4);
     }
 
-    /// So many streams hold what nobody reads, and others want more: a larger target, if the streams' windows could have
-    /// used all of this one up.
-    pub(super) fn starved(&self, unread: usize) -> Option<u32> {
-        let needed = self.needed(unread).min(self.largest);
+    /// So many streams hold what nobody reads, `held` bytes by now, and others want more: a larger target, if that or the
+    /// streams' windows could have used all of this one up.
+    pub(super) fn starved(&self, unread: usize, held: u64) -> Option<u32> {
+        let needed = self.needed(unread, held).min(self.largest);
         let may = !matches!(self.state, State::Quenching | State::Quenched);
         (may && needed > self.target).then_some(needed)
     }
 
-    /// What leaves others a window although so many streams hold what nobody reads.
-    fn needed(&self, unread: usize) -> u32 {
+    /// What leaves others a window although so many streams hold what nobody reads. They may hold more than a stream's window
+    /// of now: what came before that was lowered, or before the client saw the first settings.
+    fn needed(&self, unread: usize, held: u64) -> u32 {
         let unread = u32::try_from(unread).unwrap_or(u32::MAX);
-        self.stream.max(self.wanted).saturating_mul(unread).saturating_add(LEAST_WINDOW)
+        let held = u32::try_from(held).unwrap_or(u32::MAX);
+        self.stream.max(self.wanted).saturating_mul(unread).max(held).saturating_add(LEAST_WINDOW)
     }
 
     /// It is charged: a larger window for the connection, and none for the streams.
@@ -146,11 +148,12 @@ impl Window {
         self.exposed = self.exposed.max(u64::from(target));
     }
 
-    /// Memory is short, and somebody uploads: nothing is given anew above the floor, and what `unread` streams use up.
-    pub(super) fn shrink(&mut self, unread: usize) {
+    /// Memory is short, and somebody uploads: nothing is given anew above the floor, and what `unread` streams use up, of which
+    /// they hold so many bytes.
+    pub(super) fn shrink(&mut self, unread: usize, held: u64) {
         if self.state == State::Grown {
             self.wanted = LEAST_STREAM;
-            self.target = self.needed(unread).min(self.target);
+            self.target = self.needed(unread, held).min(self.target);
             if self.target == LEAST_WINDOW {
                 self.lower();
             }
@@ -270,7 +273,7 @@ mod tests {
     fn a_shrinking_window_is_charged_until_it_is_used_up() {
         let (mut window, now) = grown(1 << 20);
         let before = window.cost();
-        window.shrink(0);
+        window.shrink(0, 0);
         assert_eq!(
             (window.state(), window.target(), window.cost()),
             (State::Shrinking, LEAST_WINDOW, before)
@@ -320,16 +323,35 @@ mod tests {
     #[test]
     fn streams_that_nobody_reads_leave_the_others_a_window() {
         let (mut window, _) = window();
-        assert_eq!(window.starved(0), None);
+        assert_eq!(window.starved(0, 0), None);
         let wider = LEAST_WINDOW + 9 * LEAST_STREAM;
-        assert_eq!(window.starved(9), Some(wider));
+        assert_eq!(window.starved(9, 0), Some(wider));
         window.widen(wider);
-        assert_eq!((window.starved(9), window.cost()), (None, window_cost(u64::from(wider))));
+        assert_eq!((window.starved(9, 0), window.cost()), (None, window_cost(u64::from(wider))));
         assert_eq!(window.say(Instant::now()), None, "the streams' own stay");
-        window.shrink(9);
+        window.shrink(9, 0);
         assert_eq!((window.state(), window.target()), (State::Grown, wider));
-        window.shrink(0);
+        window.shrink(0, 0);
         assert_eq!((window.state(), window.target()), (State::Shrinking, LEAST_WINDOW));
+    }
+
+    #[test]
+    fn what_streams_held_before_their_windows_were_lowered_counts() {
+        // Before it saw any settings, one stream took all there was.
+        let (window, _) = window();
+        assert_eq!(window.starved(1, u64::from(LEAST_WINDOW)), Some(2 * LEAST_WINDOW));
+        // One took all of its large window, and memory is short more than once.
+        let (mut window, now) = grown(1 << 20);
+        let held = 1 << 18;
+        window.shrink(1, held);
+        window.say(now);
+        window.acknowledged(true);
+        window.shrink(1, held);
+        assert_eq!((window.stream, window.target()), (LEAST_STREAM, (1 << 18) + LEAST_WINDOW));
+        // What it was lowered to before is made good.
+        window.shrink(1, 0);
+        assert_eq!(window.starved(1, held), Some((1 << 18) + LEAST_WINDOW));
+        assert_eq!(window.starved(1, u64::MAX), Some(LARGEST), "there is an end");
     }
 
     #[test]

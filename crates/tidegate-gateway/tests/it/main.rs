@@ -31,5 +31,6 @@ mod stand;
 mod tls;
 mod tunnel;
 mod unfinished;
+mod unwritten;
 mod wire;
 mod wire2;

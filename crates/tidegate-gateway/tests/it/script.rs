@@ -13,7 +13,11 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) async fn start() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    pub(crate) fn on(listener: TcpListener) -> Self {
+        Self { listener }
     }
 
     pub(crate) async fn accept(&self) -> Wire {

@@ -109,6 +109,28 @@ async fn a_reader_that_does_not_read_gives_its_permit_back() {
 }
 
 #[tokio::test]
+async fn a_connection_whose_answers_are_not_read_does_not_stay_until_it_is_idle() {
+    let stand =
+        Stand::new("limit = 4\nstall-timeout = '100ms'\nhead-timeout = '300ms'\nidle-timeout = '1h'").await;
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let mut silent = Wire2::over(TcpStream::connect(stand.address).await.unwrap(), &builder).await;
+    let mut reads = Wire2::connect(stand.address).await;
+    assert_eq!(reads.get("/hello").await.head.status, 200);
+    let answers =
+        [silent.begin(get2("/big/20000"), true).await, silent.begin(get2("/big/20000"), true).await];
+    for (answer, _) in answers {
+        let mut unread = bounded("a head", answer).await.unwrap().into_body();
+        assert!(bounded("its end", unread.data()).await.unwrap().unwrap_err().is_reset());
+    }
+    assert!(bounded("GOAWAY", &mut silent.connection).await.unwrap().is_ok());
+    assert_eq!(reads.get("/hello").await.head.status, 200, "who reads stays");
+    drop(reads);
+    eventually("nobody is left", || stand.metric("tidegate_connections") == 0.0).await;
+    stand.is_whole(4).await;
+}
+
+#[tokio::test]
 async fn readers_that_do_not_read_leave_the_limit_to_others() {
     // Without that the limit would be frozen until the end of time, as far as this test is concerned.
     let stand = Stand::new("limit = 4\nmax-wait = '1h'\nclient-timeout = '10h'\nstall-timeout = '1h'").await;

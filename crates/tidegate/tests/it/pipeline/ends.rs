@@ -203,6 +203,28 @@ async fn what_waits_for_room_comes_back() {
     assert!(all.iter().copied().eq(1..ended.snapshot.asked()), "{all:?}");
 }
 
+/// The same in stages whose functions block, and in those that make one of many.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_room_comes_back_from_every_kind_of_stage() {
+    let numbers = || Pipeline::from_iter(Stage::new("numbers"), 0_u32..);
+    let make = || Stage::new("make").max_item(64);
+    let blocking = numbers().map_blocking(make().concurrency(3), |number| Ok(u64::from(number)));
+    let folding = numbers().fold(make(), 1, |_, number| async move { Ok(u64::from(number)) });
+    for stage in [blocking, folding] {
+        let plan = stage.sink(Stage::new("stuck").in_bytes(128), |_| std::future::pending());
+        let running = plan.run().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(running.snapshot().stage("make").unwrap().ledger.in_hand() > 0);
+        let mut ended = running.abort().await;
+        balances(&ended.snapshot);
+        assert_eq!(ended.snapshot.stage("make").unwrap().ledger.interrupted, 0);
+        let (mut back, made) = (ended.take::<u32>("make"), ended.take::<u64>("stuck"));
+        back.sort_unstable();
+        let all: Vec<u64> = made.into_iter().chain(back.into_iter().map(u64::from)).collect();
+        assert!(all.iter().copied().eq(1..ended.snapshot.asked()), "{all:?}");
+    }
+}
+
 /// Made, and not handed on: it is not its turn.
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_its_turn_comes_back() {
@@ -223,6 +245,29 @@ async fn what_waits_for_its_turn_comes_back() {
     assert_eq!(made, [10, 20, 30]);
     let ordered = ended.snapshot.stage("ordered").unwrap().ledger;
     assert_eq!((ordered.taken, ordered.passed, ordered.interrupted), (4, 3, 1));
+}
+
+/// The same with one of several that are made of an item.
+#[tokio::test(start_paused = true)]
+async fn a_part_that_waits_for_its_turn_comes_back() {
+    let plan = Pipeline::from_iter(Stage::new("numbers"), 0..4_u32)
+        .expand(Stage::new("parts").concurrency(4).ordered(), |number, mut out| async move {
+            if number == 0 {
+                std::future::pending::<()>().await;
+            }
+            out.emit(u64::from(number) * 10).await?;
+            Ok(())
+        })
+        .sink(Stage::new("sink"), |_| async { Ok(()) });
+    let running = plan.run().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut ended = running.abort().await;
+    balances(&ended.snapshot);
+    let mut made = ended.take::<u64>("sink");
+    made.sort_unstable();
+    assert_eq!(made, [10, 20, 30]);
+    let parts = ended.snapshot.stage("parts").unwrap().ledger;
+    assert_eq!((parts.taken, parts.interrupted, parts.emitted), (4, 4, 3));
 }
 
 #[tokio::test(start_paused = true)]
