@@ -1,9 +1,9 @@
 //! [`Frames`]: sees the frames of an HTTP/2 client as they pass, before the h2 crate does.
 //!
-//! It tells what h2 does not: that the client has acknowledged settings, and how many bytes of header blocks have
-//! come. A header block can unpack to a hundred times its size, so h2 gets no more of them in one round than
-//! [`ROUND`]; what they became is charged, or refused, before the next. Nor does it get more small pieces of bodies than fill
-//! [`CRUMBS`] of its buffers before those that nobody reads are packed.
+//! It tells what h2 does not: that the client has acknowledged settings, that a header block has begun and not ended, and
+//! how many bytes of blocks have come. A block can unpack to a hundred times its size, so h2 gets no more of them in one
+//! round than [`ROUND`]; what they became is charged, or refused, before the next. Nor does it get more small pieces of
+//! bodies than fill [`CRUMBS`] of its buffers before those that nobody reads are packed.
 //!
 //! h2 asks for a frame's head, then for its payload: two system calls for each. Here the head of the next frame comes
 //! with the payload of the one before.
@@ -32,6 +32,7 @@ const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 /// What the reader of a connection and its driver tell each other.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ pub(super) struct Seen {
     round: AtomicUsize,
     stopped: AtomicBool,
     crumbs: AtomicUsize,
+    /// Which header block has begun and not ended; 0 if none.
+    block: AtomicU32,
+    /// Bytes of it that h2 has unpacked, or keeps to do so with the next frame.
+    unpacked: AtomicUsize,
 }
 
 /// A connection whose frames are seen.
@@ -66,12 +71,17 @@ pub(super) trait ReadBeyond: AsyncRead {
 }
 
 /// Where in the stream of frames a connection is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Sight {
     /// Bytes of the preface or of a payload that are still to come.
     skip: usize,
     /// Do they belong to a header block?
     block: bool,
+    /// The block that has begun: which it is, whether it goes on after this frame, and its bytes if it ever did.
+    number: u32,
+    open: bool,
+    goes_on: bool,
+    unpacked: Option<usize>,
     head: [u8; FRAME_HEAD],
     have: usize,
     /// Bytes that have passed, and where the last small frame was counted.
@@ -86,6 +96,8 @@ impl Seen {
             round: AtomicUsize::new(ROUND),
             stopped: AtomicBool::new(false),
             crumbs: AtomicUsize::new(0),
+            block: AtomicU32::new(0),
+            unpacked: AtomicUsize::new(0),
         })
     }
 
@@ -103,6 +115,12 @@ impl Seen {
         many
     }
 
+    /// Which header block has begun and not ended, and how many of its bytes are held for or in fields.
+    pub(super) fn unfinished(&self) -> Option<(u32, usize)> {
+        let number = self.block.load(Relaxed);
+        (number > 0).then(|| (number, self.unpacked.load(Relaxed)))
+    }
+
     /// Lets h2 read on; true if it was stopped.
     pub(super) fn next_round(&self) -> bool {
         self.round.store(ROUND, Relaxed);
@@ -113,8 +131,7 @@ impl Seen {
 impl<S> Frames<S> {
     pub(super) fn new(inner: S) -> (Self, Arc<Seen>) {
         let seen = Seen::new();
-        let sight =
-            Sight { skip: PREFACE, block: false, head: [0; FRAME_HEAD], have: 0, passed: 0, crumb: 0 };
+        let sight = Sight { skip: PREFACE, ..Sight::default() };
         (Self { inner, seen: Arc::clone(&seen), sight, next: [0; FRAME_HEAD], left: 0..0 }, seen)
     }
 }
@@ -127,7 +144,10 @@ impl Sight {
             if self.skip > 0 {
                 let some = self.skip.min(bytes.len());
                 self.skip -= some;
-                block += if self.block { some } else { 0 };
+                if self.block {
+                    block += some;
+                    self.payload(some);
+                }
                 bytes = bytes.get(some..).unwrap_or_default();
                 continue;
             }
@@ -144,7 +164,10 @@ impl Sight {
                 self.have = 0;
                 self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                 self.block = kind == HEADERS || kind == CONTINUATION;
-                block += if self.block { FRAME_HEAD } else { 0 };
+                if self.block {
+                    block += FRAME_HEAD;
+                    self.begins(kind == HEADERS, flags & END_HEADERS != 0);
+                }
                 let here = begins + (all - bytes.len()) as u64;
                 if kind == DATA && self.skip < CRUMB && here >= self.crumb + BUFFER / 2 {
                     self.crumb = here;
@@ -159,7 +182,25 @@ impl Sight {
         if block > 0 {
             let left = seen.round.load(Relaxed).saturating_sub(block);
             seen.round.store(left, Relaxed);
+            seen.block.store(if self.open { self.number } else { 0 }, Relaxed);
+            seen.unpacked.store(self.unpacked.unwrap_or(0), Relaxed);
         }
+    }
+
+    /// A frame of a header block begins: the first of its block, or the last, or both.
+    fn begins(&mut self, first: bool, last: bool) {
+        if first {
+            self.number = self.number.checked_add(1).unwrap_or(1);
+            self.unpacked = (!last).then_some(0);
+        }
+        (self.open, self.goes_on) = (true, !last);
+        self.payload(0);
+    }
+
+    /// So much of the payload of such a frame has passed.
+    fn payload(&mut self, some: usize) {
+        self.unpacked = self.unpacked.map(|bytes| bytes + some);
+        self.open = self.goes_on || self.skip > 0;
     }
 }
 
@@ -246,6 +287,28 @@ mod tests {
             frames.read_exact(&mut read).await.unwrap();
             assert_eq!((seen.acks(), read == sent), (2, true), "{step}");
             assert_eq!(seen.round.load(Relaxed), ROUND - 59, "{step}");
+        }
+    }
+
+    #[tokio::test]
+    async fn blocks_are_seen_that_have_not_ended() {
+        let steps = [
+            (frame(HEADERS, 4, 50)[..58].to_vec(), Some((1, 0))),
+            (vec![b'x'], None),
+            (frame(HEADERS, 0, 50), Some((2, 50))),
+            (frame(CONTINUATION, 4, 7)[..12].to_vec(), Some((2, 53))),
+            (vec![b'x'; 4], None),
+            (frame(DATA, 0, 7), None),
+            (frame(HEADERS, 0, 0), Some((3, 0))),
+            ([frame(CONTINUATION, 4, 0), frame(HEADERS, 1, 1)].concat(), Some((4, 1))),
+        ];
+        let sent = steps.iter().flat_map(|(bytes, _)| bytes.clone());
+        let sent: Vec<u8> = [b'P'; PREFACE].into_iter().chain(sent).collect();
+        let (mut frames, seen) = Frames::new(tokio_test_reader(&sent, 5));
+        frames.read_exact(&mut [0; PREFACE]).await.unwrap();
+        for (bytes, open) in steps {
+            frames.read_exact(&mut vec![0; bytes.len()]).await.unwrap();
+            assert_eq!(seen.unfinished(), open);
         }
     }
 

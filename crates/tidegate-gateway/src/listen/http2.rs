@@ -22,6 +22,7 @@ use super::frames::{Frames, Seen};
 use super::room::{Chunk, Room};
 use super::send2::Sent;
 use super::stream2::{Begin, Refusals, answer, fault_in};
+use super::unfinished::Unfinished;
 use super::waiting::{LOOK, Waiting};
 use super::window::LEAST_STREAM;
 use super::{Caller, Fault, ListenSettings, Serve, Shutdown};
@@ -70,6 +71,7 @@ pub(super) async fn serve<S: Serve>(
     let Ok(Ok(mut connection)) = timeout(settings.head_timeout, handshake).await else { return };
     let mut alive = connection.ping_pong().map(Alive::new);
     let room = Room::new(account.clone());
+    let mut unfinished = Unfinished::new(settings.head_timeout, settings.head_bytes, account.clone());
     let mut credit = account.map(|account| Credit::new(account, Arc::clone(&seen), room.clone()));
     let mut ears = credit.as_ref().map(Credit::ears);
     let mut waiting = Waiting::default();
@@ -85,13 +87,13 @@ pub(super) async fn serve<S: Serve>(
         let looks = !waiting.is_empty() || credit.as_ref().is_some_and(Credit::could_starve);
         let again = looks.then(|| Instant::now() + LOOK);
         tokio::select! {
-            accepted = next(&mut connection, &mut credit, &seen) => match accepted {
-                Some(Ok((request, mut respond))) if streams.len() + waiting.len() >= most => {
+            accepted = next(&mut connection, &mut credit, &mut unfinished, &seen) => match accepted {
+                Ok(Some(Ok((request, mut respond)))) if streams.len() + waiting.len() >= most => {
                     // Their clients reset them and their tasks have not ended yet.
                     drop(request);
                     respond.send_reset(Reason::REFUSED_STREAM);
                 }
-                Some(Ok((request, respond))) => {
+                Ok(Some(Ok((request, respond)))) => {
                     if let Some(fault) = fault_in(request.headers(), settings.head_fields) {
                         let (head, _body) = request.into_parts();
                         refusals.say(&mut streams, respond, Reason::ENHANCE_YOUR_CALM, said, || {
@@ -116,11 +118,17 @@ pub(super) async fn serve<S: Serve>(
                         }
                     }
                 }
-                Some(Err(error)) => {
+                Ok(Some(Err(error))) => {
                     tracing::debug!(%error, "an HTTP/2 connection ended early");
                     break;
                 }
-                None => break,
+                Ok(None) => break,
+                Err(fault) => {
+                    // There is no stream yet that could be answered: this is for the figures and the log.
+                    drop(service.refuse(fault, client, None));
+                    say_last(connection, Reason::ENHANCE_YOUR_CALM).await;
+                    break;
+                }
             },
             Some(sent) = streams.join_next(), if !streams.is_empty() => {
                 idle_since = Instant::now();
@@ -199,13 +207,23 @@ async fn say_last(mut connection: Wire, why: Reason) {
     let _ = timeout(LAST_WORD, async { while let Some(Ok(_)) = connection.accept().await {} }).await;
 }
 
-/// The next stream. Between rounds of frames, when every stream that has come was accepted, credit is looked after.
-async fn next(connection: &mut Wire, credit: &mut Option<Credit>, seen: &Seen) -> Accepted {
+/// The next stream, or what is wrong with a header block that has not ended. Between rounds of frames, when every stream
+/// that has come was accepted, credit is looked after.
+async fn next(
+    connection: &mut Wire,
+    credit: &mut Option<Credit>,
+    unfinished: &mut Unfinished,
+    seen: &Seen,
+) -> Result<Accepted, Fault> {
     let mut rounds = 0;
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(accepted) = pin!(connection.accept()).poll(cx) {
-                return Poll::Ready(accepted);
+                unfinished.ended(seen);
+                return Poll::Ready(Ok(accepted));
+            }
+            if let Poll::Ready(fault) = unfinished.poll(seen, cx) {
+                return Poll::Ready(Err(fault));
             }
             if seen.many_crumbs() {
                 if let Some(credit) = credit {

@@ -81,6 +81,16 @@ pub(crate) fn head_cost(target: usize, headers: &HeaderMap) -> u64 {
     (target + fields) as u64
 }
 
+/// What the h2 crate may hold of a header block of which `bytes` have come and more is to come, where a head has
+/// `head_bytes` at most. A byte may become a field; RFC 9113 §6.5.2 counts 32 for each beside a name of one, and what is
+/// beyond the most is not kept. Their text is in the frames, or is unpacked into at most twice as much, and keeps a buffer
+/// alive that had begun before.
+pub(crate) fn unfinished_cost(bytes: usize, head_bytes: usize) -> u64 {
+    let bytes = bytes.next_multiple_of(64);
+    let fields = bytes.min(head_bytes / 33 + 1);
+    (fields * FIELD + 2 * bytes) as u64 + 16 * KIB
+}
+
 /// The map's entry (104 bytes), its index, and the room that maps keep free.
 const FIELD: usize = 160;
 
@@ -93,6 +103,13 @@ mod tests {
         assert_eq!(window_cost(u64::from(LEAST_WINDOW)), 98_303);
         assert_eq!(window_cost(0), 0);
         assert_eq!(window_cost(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn an_unfinished_block_costs_its_fields_or_its_bytes() {
+        assert_eq!(unfinished_cost(1, 32 * 1024), 64 * 160 + 2 * 64 + 16 * KIB);
+        assert_eq!(unfinished_cost(96 * 1024, 32 * 1024), 993 * 160 + 192 * KIB + 16 * KIB);
+        assert_eq!(unfinished_cost(1, 330), 10 * 160 + 160 + 2 * 64 + 16 * KIB);
     }
 
     #[test]

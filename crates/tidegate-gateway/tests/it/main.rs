@@ -30,6 +30,7 @@ mod slow;
 mod stand;
 mod tls;
 mod tunnel;
+mod unfinished;
 mod unwritten;
 mod wire;
 mod wire2;

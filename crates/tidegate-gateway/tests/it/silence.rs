@@ -107,3 +107,69 @@ async fn a_stream_that_is_given_no_credit_is_reset_in_its_time() {
     assert_eq!(reset, [1, 3, 5]);
     eventually("all is back", || stand.in_flight() == 0).await;
 }
+
+/// The same with all settings acknowledged, which a block that has begun would not allow.
+async fn settled(stand: &Stand) -> Wire {
+    let mut wire = connect(stand).await;
+    wire.frames([Frame::ping([1; 8])]).await.unwrap();
+    assert!(next_of(&mut wire, kind::PING).await.is_some());
+    wire
+}
+
+/// What of a head is sent, and nothing after it.
+fn begun() -> [Vec<Frame>; 4] {
+    let head = || Block::get("/hello").bytes();
+    let some = Frame::headers(1, flag::END_STREAM, head());
+    [
+        vec![some.clone()],
+        vec![Frame::headers(1, flag::END_STREAM, Vec::new())],
+        vec![some.clone(), Frame::continuation(1, 0, Block::new().field("a", "b").bytes())],
+        vec![some, Frame::continuation(1, 0, vec![0, 5, b'a'])],
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_block_that_never_ends_ends_its_connection() {
+    for memory in ["", "memory = '64MiB'"] {
+        let stand = Stand::new(&format!("head-timeout = '4s'\n{memory}")).await;
+        let rest = stand.metric("tidegate_memory_charged_bytes");
+        for (nth, frames) in begun().into_iter().enumerate() {
+            let mut wire = settled(&stand).await;
+            let since = Instant::now();
+            wire.frames(frames).await.unwrap();
+            let away = next_of(&mut wire, kind::GOAWAY).await.expect("it is told why");
+            assert_eq!(away.number(4), Some(code::ENHANCE_YOUR_CALM));
+            assert!(is_about(since.elapsed(), 4), "{nth}: {:?}", since.elapsed());
+            assert_eq!(next_of(&mut wire, kind::DATA).await, None);
+            assert_eq!(stand.metric("tidegate_refused_total{reason=\"malformed\"}"), nth as f64 + 1.0);
+        }
+        // Nor one of which only the last frame does not come whole.
+        let mut wire = settled(&stand).await;
+        let since = Instant::now();
+        let mut half = Vec::new();
+        Frame::headers(1, flag::END_HEADERS, Block::get("/hello").bytes()).put(&mut half);
+        wire.send(&half[..half.len() - 1]).await.unwrap();
+        assert!(next_of(&mut wire, kind::GOAWAY).await.is_some() && is_about(since.elapsed(), 4));
+        eventually("all is back", || stand.metric("tidegate_memory_charged_bytes") == rest).await;
+        assert_eq!(stand.origin.count(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_header_block_has_its_own_time() {
+    let stand = Stand::new("memory = '64MiB'\nhead-timeout = '4s'").await;
+    let mut wire = settled(&stand).await;
+    let begin = |stream| Frame::headers(stream, flag::END_STREAM, Block::get("/hello").bytes());
+    let end = |stream| Frame::continuation(stream, flag::END_HEADERS, Vec::new());
+    wire.frames([begin(1)]).await.unwrap();
+    // One ends and the next begins in the same moment: there is always one that has not ended.
+    for stream in (1..9).step_by(2) {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        wire.frames([end(stream), begin(stream + 2)]).await.unwrap();
+        let answer = next_of(&mut wire, kind::DATA).await.expect("it is answered");
+        assert_eq!(answer.stream, stream);
+    }
+    let since = Instant::now();
+    assert!(next_of(&mut wire, kind::GOAWAY).await.is_some());
+    assert!(is_about(since.elapsed(), 4), "{:?}", since.elapsed());
+}
