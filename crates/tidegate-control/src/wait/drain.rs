@@ -107,7 +107,7 @@ impl DrainRate {
         self.rate
     }
 
-    /// Units per second in the window that is open at `now`, once it has gone on for [`WINDOW_UNITS`] dispatches and
+    /// Units per second in the window that is open at `now`, once it has gone on for `WINDOW_UNITS` dispatches and
     /// a millisecond: too little to predict waits by, enough to see that they are short.
     #[must_use]
     pub fn so_far(&self, now: u64) -> Option<f64> {
