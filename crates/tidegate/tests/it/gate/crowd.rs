@@ -9,7 +9,7 @@ use tidegate::gate::blocking::BlockingError;
 use tidegate::{AskReady, Reason};
 use tokio::task::JoinSet;
 
-use super::device::{Device, counted, eventually, gate, poll};
+use super::device::{Device, LetsGo, counted, eventually, gate, poll};
 
 #[test]
 fn ten_thousand_reads_of_a_slow_device() {
@@ -19,6 +19,7 @@ fn ten_thousand_reads_of_a_slow_device() {
     let (runtime, threads) = counted();
     let blocking = gate(LIMIT as u64, PLACES as u64).max_bytes(8_000 * READ);
     let device = Arc::new(Device::default());
+    let _at_the_end = LetsGo(Arc::clone(&device));
     runtime.block_on(async {
         let mut callers = JoinSet::new();
         for _ in 0..10_000 {
@@ -36,7 +37,9 @@ fn ten_thousand_reads_of_a_slow_device() {
         eventually("all threads block", || device.inside() == LIMIT).await;
         assert_eq!(blocking.limiter().in_flight(), LIMIT as u64);
         assert_eq!(blocking.bytes().in_flight(), 8_000 * READ, "those that run or wait for a thread");
-        assert_eq!(blocking.bytes_waited_for(), 2_000 * READ);
+        // Summed by the callers, each after it has lined up.
+        eventually("all have said how much they wait for", || blocking.bytes_waited_for() == 2_000 * READ)
+            .await;
         assert!(!blocking.readiness().is_ready());
         // Callers go at once while every thread blocks, and nothing is freed early.
         let left = callers.len();

@@ -47,6 +47,15 @@ impl Device {
     }
 }
 
+/// Lets the device go when a test ends, also when it fails: its runtime waits for the threads that block.
+pub(super) struct LetsGo(pub(super) Arc<Device>);
+
+impl Drop for LetsGo {
+    fn drop(&mut self) {
+        self.0.let_go();
+    }
+}
+
 /// Yields until it is so.
 pub(super) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     for _ in 0..20_000 {
