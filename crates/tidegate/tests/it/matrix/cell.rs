@@ -89,7 +89,8 @@ impl Cell {
         assert!(ended.is_ok(), "hardly any call is answered: {:?}", self.limiter.stats());
         assert!(answered > TASKS * cancels / 16, "{answered} answered");
         self.is_empty().await;
-        assert_eq!(self.limiter.stats().available, UNITS);
+        // A call that was reset on its way may still begin, and end when its server hears of it.
+        self.reaches("all units are free", |_, _| self.limiter.stats().available == UNITS).await;
 
         let burst: Vec<_> = (0..UNITS).map(|_| tokio::spawn(service.clone().oneshot(STAY))).collect();
         drop(service);
