@@ -9,7 +9,6 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
 use socket2::SockRef;
-use tidegate::budget::Lease;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -30,12 +29,6 @@ pub(crate) struct Socket {
     unsent: Unsent,
     /// Nothing more can be read.
     read_over: bool,
-}
-
-/// Sees that the peer has gone, while somebody else owns the [`Socket`].
-#[derive(Clone, Debug)]
-pub(crate) struct Watch {
-    end: Arc<End>,
 }
 
 #[derive(Debug)]
@@ -108,6 +101,10 @@ macro_rules! on_end {
     };
 }
 
+// Below the macro, which it calls.
+mod watch;
+pub(crate) use watch::Watch;
+
 impl Socket {
     /// A socket whose writes fail when the peer reads slower than it must.
     pub(crate) fn paced(tcp: TcpStream, unsent: Unsent, pace: PaceSettings) -> Self {
@@ -138,7 +135,7 @@ impl Socket {
     }
 
     pub(crate) fn watch(&self) -> Watch {
-        Watch { end: Arc::clone(&self.end) }
+        Watch::new(Arc::clone(&self.end))
     }
 
     /// `attempt`s a write, of no more bytes than it is told, until it does not block, or the peer has been too slow.
@@ -193,119 +190,6 @@ fn takes_no_more(error: &io::Error) -> bool {
 
 fn would_block() -> io::Error {
     io::ErrorKind::WouldBlock.into()
-}
-
-impl Watch {
-    /// Resolves when the peer has closed its side, or the connection is broken. Bytes that nobody has read yet do
-    /// not hide it. Cancel safe.
-    pub(crate) async fn gone(&self) {
-        // PRIORITY is never registered for, so what ends this is the closed read side, which every interest
-        // carries (EPOLLRDHUP, EPOLLHUP).
-        while let Ok(ready) = on_end!(self.end, socket => socket.ready(Interest::PRIORITY).await) {
-            if ready.is_read_closed() {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Would [`gone`](Self::gone) be done? Once that has been polled, this is cheaper to ask.
-    pub(crate) fn is_gone(&self) -> bool {
-        // Nothing is attempted but when the read side is closed.
-        on_end!(self.end, socket => socket.try_io(Interest::PRIORITY, || Ok(()))).is_ok()
-    }
-
-    /// Nothing is read from now on, until [`read_at_once`](Self::read_at_once): bytes wait in the kernel, which stops
-    /// the peer.
-    pub(crate) fn hold(&self) {
-        self.end.at_once.store(0, Ordering::Release);
-    }
-
-    /// From now on at most so many bytes are read at once.
-    pub(crate) fn read_at_once(&self, most: usize) {
-        if self.end.at_once.swap(most, Ordering::AcqRel) == 0 {
-            let waiting = self.end.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(waker) = waiting {
-                waker.wake();
-            }
-        }
-    }
-
-    /// Ready when whoever writes to this connection may be handed more: it holds less than `most` unwritten,
-    /// [`UNWRITTEN`] at least, so that a peer that does not read costs no more.
-    pub(crate) fn poll_owed(&self, most: usize, cx: &mut Context<'_>) -> Poll<()> {
-        if self.end.owed.load(Ordering::Acquire) < most {
-            return Poll::Ready(());
-        }
-        let mut owing = self.end.owing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Said under the lock, so that nobody waits who was let go in between.
-        if self.end.owed.load(Ordering::Acquire) < most {
-            return Poll::Ready(());
-        }
-        let before = owing.replace(cx.waker().clone());
-        drop(owing);
-        drop(before);
-        Poll::Pending
-    }
-
-    /// Bytes were handed to whoever writes.
-    pub(crate) fn owes(&self, bytes: usize) {
-        self.end.owed.fetch_add(bytes, Ordering::AcqRel);
-    }
-
-    /// From now on the kernel may hold more unsent, as `mark` says if that is more than at the begin; `lease` pays for that,
-    /// and for what may wait unwritten besides.
-    pub(crate) fn widen(&self, mark: u32, lease: Lease) {
-        self.end.wide.widen(mark, lease);
-        if let Either::Tcp(tcp) = &self.end.either {
-            unsent::tell(tcp, self.end.wide.mark());
-        }
-    }
-
-    /// May the kernel hold more than at the begin, or does it still?
-    pub(crate) fn is_wide(&self) -> bool {
-        self.end.wide.is_wide()
-    }
-
-    /// No more may be held than at the begin. What is held beyond it stays charged.
-    pub(crate) fn narrow(&self) {
-        if !self.is_wide() {
-            return;
-        }
-        self.end.wide.narrow(|first| {
-            let held = match &self.end.either {
-                Either::Tcp(tcp) => {
-                    unsent::tell(tcp, first);
-                    // Where nobody knows it, an exchange that is over has left nothing.
-                    unsent::look(tcp).map_or(0, |sight| sight.unsent)
-                }
-                Either::Unix(_) => 0,
-            };
-            self.end.owed.load(Ordering::Acquire) == 0 && u32::try_from(held).is_ok_and(|held| held <= first)
-        });
-    }
-
-    /// Tells the peer that no more will be written. What it still sends can be read.
-    pub(crate) fn half_close(&self) {
-        // An error means the connection is gone already.
-        let _ = on_end!(self.end, socket => SockRef::from(socket).shutdown(Shutdown::Write));
-    }
-
-    /// Reads and forgets until the peer closes, or `limit` bytes have come: closing with unread bytes would make
-    /// the kernel send a reset, which can overtake the answer (RFC 9112 §9.6). Cancel safe.
-    pub(crate) async fn discard(&self, limit: u64) {
-        let mut left = limit;
-        // Not an array: it would be part of every connection's future from its begin.
-        let mut room = vec![0; 4096];
-        while left > 0 && on_end!(self.end, socket => socket.readable().await).is_ok() {
-            match on_end!(self.end, socket => socket.try_read(&mut room)) {
-                Ok(0) => return,
-                Ok(read) => left = left.saturating_sub(read as u64),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
-            }
-        }
-    }
 }
 
 impl Socket {

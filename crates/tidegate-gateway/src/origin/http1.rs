@@ -208,7 +208,7 @@ async fn attempt(
     let sent = request.body_mut().watch();
     request.body_mut().goes_over(&kept.line, origin.settings.memory.as_ref());
     Interim::attach(&mut request);
-    kept.written.expect();
+    kept.written.head_comes();
     let answer = kept.sender.try_send_request(request);
     let answered = within(origin.settings.head_timeout, sent.as_ref(), answer).await;
     leave.detach();

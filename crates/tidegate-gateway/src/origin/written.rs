@@ -30,7 +30,7 @@ struct Page {
 
 impl Written {
     /// What is written next begins with a head.
-    pub(super) fn expect(&self) {
+    pub(super) fn head_comes(&self) {
         self.0.next.store(true, Ordering::Relaxed); // the request goes to who writes by a channel
     }
 
@@ -137,7 +137,7 @@ mod tests {
         let mut noted = Noted::new(near, written.clone());
         let again = || written.request(RequestBody::empty());
         assert!(again().is_none(), "nothing was written");
-        written.expect();
+        written.head_comes();
         assert!(again().is_none());
         let head =
             "PUT /a?b=%20 HTTP/1.1\r\nhost: a:1\r\nx: 1\r\ny:\r\nx: \u{e4} 2\r\ncontent-length: 4\r\n\r\n";
@@ -166,7 +166,7 @@ mod tests {
         let mut noted = Noted::new(near, written.clone());
         let long = format!("GET / HTTP/1.1\r\n{}\r\n", "name: value\r\n".repeat(300));
         for (head, fields) in [(long.as_str(), 300), ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", 1)] {
-            written.expect();
+            written.head_comes();
             noted.write_all(head.as_bytes()).await.unwrap();
             assert_eq!(written.request(RequestBody::empty()).unwrap().headers().len(), fields);
         }
