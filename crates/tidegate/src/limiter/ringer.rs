@@ -27,6 +27,7 @@ pub(super) enum Ringer {
 
 impl Ringer {
     /// For whoever calls this; none away from a runtime.
+    #[inline]
     pub(super) fn here() -> Option<Self> {
         let handle = Handle::try_current().ok()?;
         let several = handle.runtime_flavor() == RuntimeFlavor::MultiThread;
