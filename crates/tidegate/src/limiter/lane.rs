@@ -39,7 +39,7 @@ impl Shared {
         if !self.brisk.load(Relaxed) || demand.has_times() {
             return None;
         }
-        // The thread rings for everybody. Which runtime this is, is two counts of references that all threads share.
+        // The thread rings for everybody. To ask which runtime this is changes a count twice that all threads share.
         let ringer = if self.thread_rings.load(Relaxed) { Ringer::Thread } else { Ringer::here()? };
         // Before the lock, which others want meanwhile.
         let (waker, more) = (waker.clone(), More::of(None, demand.who()));
