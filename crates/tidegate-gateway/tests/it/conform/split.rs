@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::peer::{Peer, get};
+use crate::kernel::queued;
 use crate::stand::{Stand, bounded, eventually};
 use crate::wire2::Wire2;
 
@@ -61,24 +62,6 @@ async fn answer(mut tcp: TcpStream, written: Arc<AtomicU64>) {
         left = &left[some..];
     }
     let _ = tcp.read(&mut [0; 4096]).await;
-}
-
-/// Bytes that wait in the system, both ways and at both ends of these ports' connections.
-fn queued(ports: &[u16]) -> u64 {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
-    let ports: Vec<_> = ports.iter().map(|port| format!(":{port:04X} ")).collect();
-    let mut sum = 0;
-    // Others on the machine may have thousands.
-    for line in table.lines().filter(|line| ports.iter().any(|port| line.contains(port))) {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let (sending, receiving) = words[4].split_once(':').unwrap();
-        // A listener's queue counts connections.
-        if words[3] != "0A" {
-            sum += hex(sending) + hex(receiving);
-        }
-    }
-    sum
 }
 
 /// What the gate holds when nothing moves any more.
