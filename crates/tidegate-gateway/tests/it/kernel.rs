@@ -34,7 +34,8 @@ fn request() -> Vec<u8> {
     bytes
 }
 
-/// Bytes that wait in the system, both ways and at both ends of these ports' connections.
+/// Bytes that wait in the system, both ways and at both ends of the connections of these ports of 127.0.0.1. (The same numbers
+/// are others' at other addresses.)
 pub(crate) fn queued(ports: &[u16]) -> u64 {
     let socket = Socket::new(Domain::from(NETLINK), Type::from(RAW), Some(Protocol::from(SOCK_DIAG)));
     let mut socket = socket.unwrap();
@@ -45,12 +46,15 @@ pub(crate) fn queued(ports: &[u16]) -> u64 {
         let mut rest = &room[..read];
         while !rest.is_empty() {
             let number = |at: usize| u32::from_ne_bytes(rest[at..at + 4].try_into().unwrap());
-            let port = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
+            // A head of 16 bytes, four of state, the ports, the addresses; 56 and 60 bytes after the head its two queues.
+            let is_end = |port: usize, address: usize| {
+                rest[address..address + 4] == [127, 0, 0, 1]
+                    && ports.contains(&u16::from_be_bytes([rest[port], rest[port + 1]]))
+            };
             match u16::from_ne_bytes([rest[4], rest[5]]) {
                 DONE => return sum,
                 ERROR => panic!("the kernel does not say: error {}", number(16)),
-                // A head of 16 bytes; four of state; the ports; 56 and 60 bytes after the head its two queues.
-                _ if ports.contains(&port(20)) || ports.contains(&port(22)) => {
+                _ if is_end(20, 24) || is_end(22, 40) => {
                     sum += u64::from(number(72)) + u64::from(number(76));
                 }
                 _ => {}

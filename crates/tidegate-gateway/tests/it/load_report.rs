@@ -29,10 +29,10 @@ fn crowd(address: SocketAddr, size: usize) -> JoinSet<()> {
     crowd
 }
 
-/// The lab's origin: four workers of 10 ms, few enough that a busy machine keeps up.
+/// The lab's origin: four workers of 20 ms, few enough that a busy machine keeps up.
 async fn lab() -> (SocketAddr, Watch) {
     let mut settings = OriginSettings::default();
-    (settings.workers, settings.mean) = (4, Duration::from_millis(10));
+    (settings.workers, settings.mean) = (4, Duration::from_millis(20));
     settings.report = true;
     let origin = Origin::bind(([127, 0, 0, 1], 0).into(), settings).await.unwrap();
     let (address, watch) = (origin.local_addr().unwrap(), origin.watch());

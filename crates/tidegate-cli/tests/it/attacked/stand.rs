@@ -85,13 +85,13 @@ impl Stand {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
         let mut bytes = Vec::new();
-        let port = format!(":{:04X}", self.address.port());
-        // Others on the machine may have thousands.
-        for line in table.lines().filter(|line| line.contains(&port)) {
+        // Others on the machine may have thousands, and the same port at other addresses.
+        let gate = format!("0100007F:{:04X}", self.address.port());
+        for line in table.lines().filter(|line| line.contains(&gate)) {
             let words: Vec<_> = line.split_whitespace().collect();
             let (sending, receiving) = words[4].split_once(':').unwrap();
             // Established.
-            if words[3] == "01" && words[1].ends_with(&port) && hex(sending) > 0 {
+            if words[3] == "01" && words[1] == gate && hex(sending) > 0 {
                 bytes.push(hex(sending) + hex(receiving));
             }
         }
