@@ -157,7 +157,10 @@ impl Desk {
         let limit = shared.limit();
         let waiting = if shared.dry_run { in_flight.saturating_sub(limit) } else { self.queue.len() as u64 };
         let unix = self.unix_base.saturating_add(self.now.saturating_sub(self.unix_read));
-        View { now: self.now, unix, in_flight, waiting, limit, area: self.area }
+        let mut view = View::default();
+        (view.now, view.unix, view.area) = (self.now, unix, self.area);
+        (view.in_flight, view.waiting, view.limit) = (in_flight, waiting, limit);
+        view
     }
 
     /// Lets time go by: every [`TICK`], or `at_once`.

@@ -242,16 +242,11 @@ impl Shared {
     #[inline(never)]
     fn complete(&self, ending: &Ending) {
         self.visit(|desk, _| {
-            let sample = Sample {
-                at: View::default(), // filled in at the desk
-                elapsed: desk.now().saturating_sub(ending.since),
-                queued: ending.queued,
-                weight: ending.weight,
-                outcome: ending.outcome,
-                in_time: ending.in_time,
-                kind: ending.kind,
-                reported: (ending.reported > 0).then_some(u64::from(ending.reported)),
-            };
+            let elapsed = desk.now().saturating_sub(ending.since);
+            let mut sample = Sample::new(View::default(), elapsed, ending.outcome); // the view: at the desk
+            (sample.queued, sample.weight, sample.kind) = (ending.queued, ending.weight, ending.kind);
+            sample.in_time = ending.in_time;
+            sample.reported = (ending.reported > 0).then_some(u64::from(ending.reported));
             desk.complete(self, sample);
             desk.give_back(self, ending.weight, ending.holder);
         });
