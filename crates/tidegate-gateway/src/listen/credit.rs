@@ -89,9 +89,10 @@ impl Credit {
         self.window.due()
     }
 
-    /// Should it have been by now?
+    /// Should it have been by now? An acknowledgement that has come, and is looked at when all streams before it are accepted,
+    /// is one.
     pub(super) fn overdue(&self) -> bool {
-        self.due().is_some_and(|due| due <= Instant::now())
+        self.seen.acks() == self.acks && self.due().is_some_and(|due| due <= Instant::now())
     }
 
     /// Memory for one more stream, of which the head takes `more` beyond what is usual; `None` if it must wait.
