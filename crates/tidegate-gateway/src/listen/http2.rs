@@ -71,7 +71,7 @@ pub(super) async fn serve<S: Serve>(
     let Ok(Ok(mut connection)) = timeout(settings.head_timeout, handshake).await else { return };
     let mut alive = connection.ping_pong().map(Alive::new);
     let room = Room::new(account.clone());
-    let mut unfinished = Unfinished::new(settings.head_timeout, settings.head_bytes, account.clone());
+    let mut unfinished = Unfinished::new(settings, account.clone());
     let mut credit = account.map(|account| Credit::new(account, Arc::clone(&seen), room.clone()));
     let mut ears = credit.as_ref().map(Credit::ears);
     let mut waiting = Waiting::default();
@@ -126,7 +126,9 @@ pub(super) async fn serve<S: Serve>(
                 Err(fault) => {
                     // There is no stream yet that could be answered: this is for the figures and the log.
                     drop(service.refuse(fault, client, None));
-                    say_last(connection, Reason::ENHANCE_YOUR_CALM).await;
+                    // Who finds no memory has done nothing wrong, and may ask again (RFC 9113 §6.8).
+                    let why = if fault == Fault::Memory { Reason::NO_ERROR } else { Reason::ENHANCE_YOUR_CALM };
+                    say_last(connection, why).await;
                     break;
                 }
             },
@@ -231,7 +233,8 @@ async fn next(
                 }
             }
             let said = credit.as_mut().is_some_and(|credit| credit.caught_up(connection));
-            if !seen.next_round() && !said {
+            let reads_on = !unfinished.waits() && seen.next_round();
+            if !reads_on && !said {
                 return Poll::Pending;
             }
             rounds += 1;

@@ -146,13 +146,16 @@ impl Plan {
         if self.tls { TLS } else { 0 }
     }
 
-    /// The proof of the worst case: the number, term by term, and how many fit.
+    /// The proof of the worst case: the number, term by term, and how many connections fit, of which there are
+    /// `max_connections` at most.
     #[must_use]
-    pub fn proof(&self) -> String {
+    pub fn proof(&self, max_connections: u64) -> String {
         let mut text = String::new();
         let kib = |bytes: u64| bytes.div_ceil(1024);
         let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
         let floors = self.tier(FLOOR_SHARE);
+        let (two, beyond2) = fit(floors, self.newcomers(), self.floor(), max_connections);
+        let (one, beyond1) = fit(floors, self.newcomers(), self.idle1(), max_connections);
         let tls = if self.tls { format!(" + TLS {}", kib(TLS)) } else { String::new() };
         let _ = write!(
             text,
@@ -163,7 +166,7 @@ impl Plan {
              #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more\n\
              #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB, an upload on its way to the origin then {} KiB; a body read before the door its bytes\n\
              #   a tunnel (WebSocket and the like) {} KiB more than its request\n\
-             #   connections that fit at the floor: {} of HTTP/2, {} of HTTP/1; beyond them {} and {} of clients that hold less than their share\n\
+             #   connections that fit at the floor: {two} of HTTP/2, {one} of HTTP/1; beyond them {beyond2} and {beyond1} of clients that hold less than their share\n\
              #   not in it: what the kernel has received of HTTP/1 uploads and tunnels and nobody has read yet, as the system has it (tcp_rmem)\n",
             mib(self.bytes),
             mib(self.fixed()),
@@ -194,10 +197,6 @@ impl Plan {
             kib(FREE),
             kib(self.flows()),
             kib(TUNNEL),
-            floors / self.floor(),
-            floors / self.idle1(),
-            self.newcomers() / self.floor(),
-            self.newcomers() / self.idle1(),
         );
         text
     }
@@ -205,6 +204,18 @@ impl Plan {
     /// So many percent of what is charged, on top of what is fixed: a bound of the whole.
     pub(super) fn tier(&self, percent: u64) -> u64 {
         self.spendable() / 100 * percent
+    }
+}
+
+/// How many connections of `each` bytes fit into `floors`, with the reason if memory is not what bounds them, and how many
+/// more into what is kept for `newcomers`.
+fn fit(floors: u64, newcomers: u64, each: u64, max_connections: u64) -> (String, u64) {
+    let room = floors / each;
+    let beyond = (newcomers / each).min(max_connections.saturating_sub(room));
+    if room <= max_connections {
+        (room.to_string(), beyond)
+    } else {
+        (format!("{max_connections} (max-connections; there is memory for {room})"), beyond)
     }
 }
 
@@ -229,7 +240,7 @@ mod tests {
     fn the_proof_adds_up() {
         let plan = Plan::new(64 << 20, false, false);
         assert_eq!(plan.fixed() + plan.spendable(), 64 << 20);
-        let proof = plan.proof();
+        let proof = plan.proof(10_000);
         assert!(proof.starts_with("#   64 MiB at worst = fixed"), "{proof}");
         assert!(proof.lines().all(|line| line.starts_with('#')), "{proof}");
         for term in
@@ -237,5 +248,16 @@ mod tests {
         {
             assert!(proof.contains(term), "no {term:?} in {proof}");
         }
+    }
+
+    #[test]
+    fn what_fits_is_the_smaller_of_memory_and_connections() {
+        assert_eq!(fit(1000, 100, 10, 1000), ("100".to_owned(), 10));
+        assert_eq!(fit(1000, 100, 10, 107), ("100".to_owned(), 7), "of both together there are no more");
+        assert_eq!(fit(1000, 100, 10, 100), ("100".to_owned(), 0));
+        assert_eq!(fit(1000, 100, 10, 99), ("99 (max-connections; there is memory for 100)".to_owned(), 0));
+        let proof = Plan::new(64 << 20, false, false).proof(3);
+        let line = "fit at the floor: 3 (max-connections; there is memory for ";
+        assert!(proof.contains(line) && proof.contains("beyond them 0 and 0 of"), "{proof}");
     }
 }

@@ -31,12 +31,9 @@ fn crowd(address: SocketAddr, size: usize) -> JoinSet<()> {
 
 /// The lab's origin: four workers of 5 ms, few enough that a busy machine keeps up.
 async fn lab() -> (SocketAddr, Watch) {
-    let settings = OriginSettings {
-        workers: 4,
-        mean: Duration::from_millis(5),
-        report: true,
-        ..OriginSettings::default()
-    };
+    let mut settings = OriginSettings::default();
+    (settings.workers, settings.mean) = (4, Duration::from_millis(5));
+    settings.report = true;
     let origin = Origin::bind(([127, 0, 0, 1], 0).into(), settings).await.unwrap();
     let (address, watch) = (origin.local_addr().unwrap(), origin.watch());
     tokio::spawn(origin.serve());

@@ -17,6 +17,8 @@ const WORDS: &str = "memory = '64MiB'\nlimit = 200\nmax-wait = '10s'\nclient-tim
                      head-timeout = '10m'\nstall-timeout = '5m'";
 /// What an upload takes that flows freely: a 512th of the memory unwritten, and seven eighths of that in the kernel.
 const FLOWS: f64 = 240.0 * 1024.0;
+/// What one takes whose first 64 KiB have flowed, and of which as much may wait unwritten.
+const FIRST: f64 = 64.0 * 1024.0;
 /// What origins take before they stop: more than the first MiB, after which an upload may flow freely.
 const TAKEN: usize = 3 << 19;
 /// What clients want to send: far more than what may wait on the way.
@@ -244,4 +246,35 @@ async fn what_is_not_written_stays_charged_and_a_kept_connection_gives_it_back()
     assert!(apart(&stand) >= rest + FLOWS, "{}", apart(&stand) - rest);
     client.abort();
     all_is_back(&stand, rest).await;
+}
+
+/// The same of one that is too short to flow freely, where what waits is paid for by the 64 KiB of its own: they come back when
+/// it is written, and do not wait for the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_of_a_shorter_upload_is_charged_until_it_is_written() {
+    let script = origin();
+    let stand = Stand::facing(&script, WORDS).await;
+    let rest = charged(&stand);
+    let mut taken = vec![0; 256 * 1024];
+    // How much the kernels take differs. With too little nothing waits; with too much the body has not ended, and its other
+    // side is charged as well.
+    for more in (40..=96).step_by(8).map(|kib| kib * 1024) {
+        let client = upload1(&stand, taken.len() + more);
+        let mut held = script.accept().await;
+        // Not a byte more, the head among them.
+        held.stream.read_exact(&mut taken).await.unwrap();
+        settled(&stand).await;
+        if apart(&stand) == rest + FIRST {
+            assert!(held.bytes(more).await.len() >= more);
+            eventually("it is written", || apart(&stand) == rest).await;
+            assert!(!client.is_finished(), "it has no answer yet");
+            held.send(ANSWER).await;
+            assert!(client.await.unwrap());
+            return all_is_back(&stand, rest).await;
+        }
+        client.abort();
+        drop(held);
+        all_is_back(&stand, rest).await;
+    }
+    panic!("what waits of a body that has ended is not charged");
 }

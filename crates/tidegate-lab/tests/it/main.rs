@@ -21,11 +21,9 @@ async fn origin(settings: OriginSettings) -> SocketAddr {
 }
 
 fn quick() -> OriginSettings {
-    OriginSettings {
-        mean: Duration::from_millis(1),
-        distribution: Distribution::Fixed,
-        ..OriginSettings::default()
-    }
+    let mut settings = OriginSettings::default();
+    (settings.mean, settings.distribution) = (Duration::from_millis(1), Distribution::Fixed);
+    settings
 }
 
 fn constant(rate: &str) -> Crowd {
@@ -80,7 +78,8 @@ async fn every_request_is_accounted_for_on_both_sides() {
 
 #[tokio::test]
 async fn the_origin_works_on_for_clients_that_left() {
-    let one = OriginSettings { workers: 1, mean: Duration::from_millis(20), ..quick() };
+    let mut one = quick();
+    (one.workers, one.mean) = (1, Duration::from_millis(20));
     let address = origin(one).await;
     let leave = Some("100%@30ms".parse().unwrap());
     let report = run(LoadSettings { leave, crowd: constant("500"), ..load(address) }).await.unwrap();
@@ -95,7 +94,8 @@ async fn the_origin_works_on_for_clients_that_left() {
 
 #[tokio::test]
 async fn requests_beyond_the_connections_are_failed_not_queued() {
-    let stuck = OriginSettings { workers: 1, mean: Duration::from_secs(600), ..quick() };
+    let mut stuck = quick();
+    (stuck.workers, stuck.mean) = (1, Duration::from_secs(600));
     let address = origin(stuck).await;
     let settings = LoadSettings { connections: 10, timeout: Duration::from_millis(1500), ..load(address) };
     let report = run(settings).await.unwrap();
@@ -171,7 +171,9 @@ async fn it_changes_while_it_runs_and_explains_mistakes() {
 
 #[tokio::test]
 async fn a_closed_loop_sends_no_more_than_it_has_clients() {
-    let address = origin(OriginSettings { workers: 2, ..quick() }).await;
+    let mut two = quick();
+    two.workers = 2;
+    let address = origin(two).await;
     let run =
         Run::prepare(LoadSettings { crowd: Crowd::Closed { clients: 4 }, ..load(address) }).await.unwrap();
     let live = run.live();
@@ -187,7 +189,9 @@ async fn a_closed_loop_sends_no_more_than_it_has_clients() {
 #[tokio::test]
 async fn clients_that_leave_during_the_delay_are_work_for_nobody() {
     let delay = Duration::from_millis(300);
-    let address = origin(OriginSettings { workers: 1, delay, ..quick() }).await;
+    let mut late = quick();
+    (late.workers, late.delay) = (1, delay);
+    let address = origin(late).await;
     // Late enough that a busy machine has brought the request to the origin, and well before the delay is over.
     let leave = Some("100%@150ms".parse().unwrap());
     let report = run(LoadSettings { leave, crowd: constant("20"), ..load(address) }).await.unwrap();

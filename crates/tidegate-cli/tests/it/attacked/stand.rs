@@ -29,13 +29,9 @@ pub(super) struct Stand {
 impl Stand {
     /// A gate of 64 MiB, with these flags besides, before the lab's origin.
     pub(super) async fn new(flags: &[&str]) -> Self {
-        let settings = OriginSettings {
-            workers: 100,
-            mean: Duration::from_millis(1),
-            distribution: Distribution::Fixed,
-            delay: Duration::ZERO,
-            ..OriginSettings::default()
-        };
+        let mut settings = OriginSettings::default();
+        settings.workers = 100;
+        (settings.mean, settings.distribution) = (Duration::from_millis(1), Distribution::Fixed);
         let origin = Origin::bind(([127, 0, 0, 1], 0).into(), settings).await.unwrap();
         let address = origin.local_addr().unwrap();
         tokio::spawn(origin.serve());
