@@ -97,7 +97,8 @@ async fn requests_beyond_the_connections_are_failed_not_queued() {
     let mut stuck = quick();
     (stuck.workers, stuck.mean) = (1, Duration::from_secs(600));
     let address = origin(stuck).await;
-    let settings = LoadSettings { connections: 10, timeout: Duration::from_millis(1500), ..load(address) };
+    // Long after the last has come: until then no connection is given back.
+    let settings = LoadSettings { connections: 10, timeout: Duration::from_secs(6), ..load(address) };
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.timed_out, report.failed), (199, 10, 189));
     assert_eq!(stat(address, "peak").await, 10);
@@ -105,7 +106,10 @@ async fn requests_beyond_the_connections_are_failed_not_queued() {
 
 #[tokio::test]
 async fn failed_requests_are_retried_as_often_as_told() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening: nobody else is given its port meanwhile.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = nobody.local_addr().unwrap();
     let settings = LoadSettings { retries: 3, crowd: constant("20"), ..load(closed) };
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.failed, report.attempts), (19, 19, 76));
@@ -188,12 +192,12 @@ async fn a_closed_loop_sends_no_more_than_it_has_clients() {
 
 #[tokio::test]
 async fn clients_that_leave_during_the_delay_are_work_for_nobody() {
-    let delay = Duration::from_millis(300);
+    let delay = Duration::from_secs(3);
     let mut late = quick();
     (late.workers, late.delay) = (1, delay);
     let address = origin(late).await;
     // Late enough that a busy machine has brought the request to the origin, and well before the delay is over.
-    let leave = Some("100%@150ms".parse().unwrap());
+    let leave = Some("100%@1s".parse().unwrap());
     let report = run(LoadSettings { leave, crowd: constant("20"), ..load(address) }).await.unwrap();
     assert_eq!((report.offered, report.left), (19, 19));
     while stat(address, "served_gone").await < 19 {

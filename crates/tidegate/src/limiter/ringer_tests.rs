@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::timeout;
+use tokio::sync::Barrier;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::brisk_tests::{limiter, made_brisk_in_real_time, polled};
 use super::tests::reason;
@@ -47,8 +48,12 @@ async fn expires(limiter: Limiter) {
             leans = leans || limiter.shared().thread_rings.load(Relaxed);
             if leans { polled } else { Poll::Ready(None) }
         });
-        if let Some(end) = timeout(LONG, end).await.expect("the thread does not ring") {
-            return assert_eq!(reason(end), Reason::Expired);
+        tokio::select! {
+            biased;
+            () = sleep(LONG) => panic!("the thread does not ring"),
+            end = end => if let Some(end) = end {
+                return assert_eq!(reason(end), Reason::Expired);
+            }
         }
     }
 }
@@ -65,8 +70,10 @@ fn who_waits_on_several_threads_ends_when_the_line_stops() {
     });
     limiter.tick();
     assert_eq!(limiter.stats().waiting, 0);
+    let given_up = Instant::now() + LONG;
     while limiter.shared().thread_rings.load(Relaxed) {
-        std::thread::yield_now(); // it stops ringing when nobody leans
+        assert!(Instant::now() < given_up, "it goes on ringing although nobody leans");
+        std::thread::yield_now();
     }
 }
 
@@ -145,4 +152,42 @@ fn an_alarm_that_is_set_keeps_no_limiter_alive() {
     while alive.strong_count() > 0 {
         std::thread::yield_now();
     }
+}
+
+/// A line moves fast, until its units are kept by two who wait for all others to have waited in vain; again and again.
+#[test]
+fn a_line_that_stops_again_and_again_forgets_nobody() {
+    const OTHERS: usize = 16;
+    const ROUNDS: usize = 30;
+    let limiter =
+        Limiter::builder().limit(2).queue(QueueConfig::bounded(64).max_wait(WAIT / 15)).build().unwrap();
+    let round_ends = Arc::new(Barrier::new(OTHERS + 2));
+    let task = async |limiter: Limiter, round_ends: Arc<Barrier>, keeps: bool| {
+        for _ in 0..ROUNDS {
+            let mut turns = 0;
+            let kept = loop {
+                match limiter.acquire(1).await {
+                    Ok(permit) if keeps && turns >= 200 => break Some(permit),
+                    Err(_) if !keeps => break None,
+                    _ => tokio::task::yield_now().await,
+                }
+                // Some go before their turn.
+                let mut acquire = pin!(limiter.acquire(1));
+                poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx).is_ready())).await;
+                turns += 1;
+            };
+            round_ends.wait().await;
+            drop(kept);
+        }
+    };
+    several_threads(2).block_on(async {
+        let tasks: Vec<_> = (0..OTHERS + 2)
+            .map(|number| tokio::spawn(task(limiter.clone(), round_ends.clone(), number < 2)))
+            .collect();
+        for task in tasks {
+            timeout(LONG, task).await.expect("somebody was forgotten").unwrap();
+        }
+    });
+    let stats = limiter.stats();
+    assert_eq!((stats.available, stats.waiting), (2, 0));
 }
