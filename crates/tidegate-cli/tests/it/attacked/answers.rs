@@ -68,7 +68,8 @@ async fn echo(mut tcp: TcpStream) {
 /// C 2: 8,000 streams that are never read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_never_read_fit_and_hold_up_nobody() {
-    let stand = Stand::new(&[]).await;
+    // Longer than the others need: none is to be sent away before.
+    let stand = Stand::new(&["--stall-timeout", "10m"]).await;
     let crowd = stand.attack(Attack::Unread, &stand.plan("/.lab/endless", 40, 200)).await;
     let others = async {
         eventually("they are there", async || crowd.report().begun == 40).await;
@@ -88,7 +89,8 @@ async fn streams_that_are_never_read_fit_and_hold_up_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_readers_fit_and_are_sent_away() {
     const KERNEL: u64 = 32 * 1024;
-    let stand = Stand::new(&["--stall-timeout", "3s"]).await;
+    // Longer than it takes until all have come: they are looked at together.
+    let stand = Stand::new(&["--stall-timeout", "10s"]).await;
     let mut crowds = Vec::new();
     let kinds = [(Attack::Slow, 200, 1), (Attack::SlowHttp2, 200, 1), (Attack::SlowHttp2, 100, 4)];
     for (client, (attack, connections, streams)) in (2..).zip(kinds) {
