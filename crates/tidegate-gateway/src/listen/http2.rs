@@ -21,10 +21,10 @@ use super::credit::{Credit, News};
 use super::frames::{Frames, Seen};
 use super::room::{Chunk, Room};
 use super::send2::Sent;
+use super::sizes::LEAST_STREAM;
 use super::stream2::{Begin, Refusals, answer, fault_in};
 use super::unfinished::Unfinished;
 use super::waiting::{LOOK, Waiting};
-use super::window::LEAST_STREAM;
 use super::{Caller, Fault, ListenSettings, Serve, Shutdown};
 
 /// Credit of one stream, and of the connection, where memory has no bound (else it is [`Credit`]'s): 64 KiB is the

@@ -25,6 +25,11 @@ const PLACES: (u64, u64, u64) = (128 * 1024, LEAST / (128 * 1024), 4096);
 /// Answer bytes that one HTTP/2 connection may hold unsent where there is plenty: eight frames.
 const LARGEST_ROOM: u64 = 128 * 1024;
 
+/// The window of a connection with what nobody reads: as much again, which is what four streams may hold.
+pub(crate) const fn largest_with_unread(window: u32) -> u32 {
+    window.saturating_mul(2)
+}
+
 /// How many bytes may be held, and what that allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -90,6 +95,11 @@ impl Plan {
     /// The largest window of an HTTP/2 client's connection: a 16th of the number at most.
     pub(crate) fn largest_window(&self) -> u32 {
         u32::try_from((self.bytes / 16).clamp(LARGEST_WINDOW.0, LARGEST_WINDOW.1)).unwrap_or(LEAST_WINDOW)
+    }
+
+    /// The same with what nobody reads of it.
+    fn largest_with_unread(&self) -> u64 {
+        u64::from(largest_with_unread(self.largest_window()))
     }
 
     /// The most answer bytes that one HTTP/2 connection may hold unsent.
@@ -185,7 +195,7 @@ impl Plan {
             kib(ROOM),
             kib(HEADS),
             kib(self.request()),
-            kib(u64::from(self.largest_window())),
+            kib(self.largest_with_unread()),
             kib(self.largest_room()),
             kib(self.asleep2()),
             kib(self.idle1()),

@@ -90,7 +90,7 @@ async fn streams_that_are_never_read_fit_and_hold_up_nobody() {
 async fn slow_readers_fit_and_are_sent_away() {
     const KERNEL: u64 = 32 * 1024;
     // Longer than it takes until all have come: they are looked at together.
-    let stand = Stand::new(&["--stall-timeout", "10s"]).await;
+    let stand = Stand::new(&["--stall-timeout", "20s"]).await;
     let mut crowds = Vec::new();
     let kinds = [(Attack::Slow, 200, 1), (Attack::SlowHttp2, 200, 1), (Attack::SlowHttp2, 100, 4)];
     for (client, (attack, connections, streams)) in (2..).zip(kinds) {

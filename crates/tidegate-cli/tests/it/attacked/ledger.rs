@@ -27,7 +27,7 @@ async fn cancelled_streams_leave_the_account_even() {
     let before = stand.charged().await;
     // More than a connection would have, by far, if one in twenty stayed open.
     let mut crowd = stand.attack(Attack::Cancel, &stand.plan("/", 4, 3_000)).await;
-    timeout(Duration::from_secs(120), crowd.ended()).await.expect("they come to their end");
+    timeout(Duration::from_secs(600), crowd.ended()).await.expect("they come to their end");
     let report = crowd.report();
     // Nobody was sent away: each has come to its own end.
     assert_eq!((report.cancelled, report.whole, report.ended), (12_000, 4, 4), "{report:?}");
