@@ -170,8 +170,9 @@ impl Shared {
         wakes.run();
     }
 
-    /// The thread rings: whoever has leaned on it for [`BETWEEN`] is woken. As long as others wait, it will ring again.
-    pub(super) fn rouse_older(self: &Arc<Self>) {
+    /// The thread rings: whom to wake, because they have leaned on it for [`BETWEEN`]. As long as others wait, it will ring
+    /// again.
+    pub(super) fn rouse_older(self: &Arc<Self>) -> Wakes {
         let now = self.clock.now();
         let mut wakes = Wakes::default();
         let mut newer = false;
@@ -195,8 +196,7 @@ impl Shared {
         if newer && alarm.is_some() {
             ring_later(self);
         }
-        // Last: they are foreign code.
-        wakes.run();
+        wakes
     }
 }
 

@@ -73,16 +73,21 @@ impl Ringing {
                 Some(_) => {
                     let due = set.pop_front();
                     drop(set);
-                    // Wakers are foreign code, and this may be the limiter's last handle: what panics there ends no alarm
-                    // of others.
-                    let _ = catch_unwind(AssertUnwindSafe(|| {
-                        if let Some(limiter) = due.and_then(|(_, limiter)| limiter.upgrade()) {
-                            limiter.rouse_older();
-                        }
-                    }));
+                    if let Some(limiter) = due.and_then(|(_, limiter)| limiter.upgrade()) {
+                        ring(limiter);
+                    }
                     set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }
     }
+}
+
+/// Wakes who is due. Wakers are foreign code, and this may be the limiter's last handle: what panics there keeps nobody
+/// else from being woken.
+fn ring(limiter: Arc<Shared>) {
+    for waker in limiter.rouse_older().each() {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(limiter)));
 }

@@ -115,14 +115,19 @@ impl Wake for Rung {
     }
 }
 
-/// Leaves a waker with a limiter in whose line somebody leans, and returns when it was rung.
+/// Leaves wakers with a limiter in whose line somebody leans, the first of which may panic, and returns when all were rung.
 fn rung(limiter: &Limiter, panic: bool) {
-    let (tell, told) = sync_channel(1);
-    let waker = Waker::from(Arc::new(Rung { tell, panic }));
     let [_, _, mut last] = leaning(limiter);
-    let mut acquire = Box::pin(limiter.acquire(1));
-    assert!(acquire.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    told.recv_timeout(LONG).unwrap();
+    let left = [panic, false, false].map(|panic| {
+        let (tell, told) = sync_channel(1);
+        let waker = Waker::from(Arc::new(Rung { tell, panic }));
+        let mut acquire = Box::pin(limiter.acquire(1));
+        assert!(acquire.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        (acquire, told)
+    });
+    for (_, told) in &left {
+        told.recv_timeout(LONG).unwrap();
+    }
     let mut still = Context::from_waker(Waker::noop());
     assert!(last.as_mut().poll(&mut still).is_pending());
 }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, flag, kind};
+use tokio::net::TcpSocket;
 use tokio::time::{sleep, timeout};
 
 use super::stand::{BUDGET, Stand};
@@ -35,7 +36,15 @@ struct Client {
 
 impl Client {
     async fn connect(stand: &Stand) -> Self {
-        let mut wire = Wire::connect(stand.address).await.unwrap();
+        Self::from([127, 0, 0, 1], stand).await
+    }
+
+    async fn from(client: [u8; 4], stand: &Stand) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((client, 0).into()).unwrap();
+        let tcp = socket.connect(stand.address).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let mut wire = Wire::over(tcp);
         wire.send(PREFACE).await.unwrap();
         wire.frames([Frame::settings(&[])]).await.unwrap();
         Self { wire, connection: 65_535, window: 65_535, credit: Vec::new(), pings: 0, answered: false }
@@ -252,6 +261,40 @@ async fn many_stalled_uploads_do_not_inflate_their_connections_window() {
     let answer = stand.get("/").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     drop(client);
+    stand.is_left().await;
+    stand.is_even(rest).await;
+}
+
+/// One party inflates its connections as far as it can with what nobody reads. Another comes after it, and goes on: what can
+/// be done without never takes more than its part of the memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_party_that_inflates_its_connections_leaves_another_enough() {
+    let stand = Stand::new(STALLED).await;
+    let rest = stand.charged().await;
+    let (limit, fixed) = (
+        stand.metric("tidegate_memory_limit_bytes").await,
+        stand.metric("tidegate_memory_fixed_bytes").await,
+    );
+    // Windows may take seven tenths of what is charged, beside what connections take from their begin, and the least that helps.
+    let most = fixed + 0.7 * (limit - fixed) + 12.0 * 300.0 * 1024.0;
+    let (mut greedy, mut peak) = (Vec::new(), 0.0_f64);
+    for _ in 0..4 {
+        let mut client = Client::from([127, 0, 0, 2], &stand).await;
+        client.begin("/.lab/sink", 1).await;
+        client.upload(SIZE / 4, false, Duration::ZERO).await;
+        client.begin("/.lab/unread", 4).await;
+        client.upload(SIZE / 64, false, LONG).await;
+        greedy.push(client);
+        peak = peak.max(stand.charged().await as f64);
+    }
+    println!("{peak} of {most} bytes");
+    assert!(peak - rest as f64 > 2.0 * COST as f64, "they are inflated: {peak} bytes");
+    assert!(peak <= most, "{peak} of {most} bytes");
+    let trips = round_trips(&stand, 0).await;
+    println!("another client takes {trips} round trips");
+    // What the others hold cannot be taken away. A floor is there: a frame in each round trip, and some of them late.
+    assert!(trips <= 2 * SIZE / 16_384, "{trips} round trips");
+    drop(greedy);
     stand.is_left().await;
     stand.is_even(rest).await;
 }
