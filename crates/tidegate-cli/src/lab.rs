@@ -127,14 +127,12 @@ pub(crate) async fn run(lab: Lab) -> Result<(), String> {
 }
 
 async fn origin(arguments: OriginArguments) -> Result<(), String> {
-    let settings = OriginSettings {
-        workers: arguments.workers as usize,
-        mean: arguments.mean,
-        distribution: arguments.dist,
-        delay: arguments.delay,
-        seed: arguments.seed,
-        report: arguments.report,
-    };
+    let mut settings = OriginSettings::default();
+    settings.workers = arguments.workers as usize;
+    (settings.mean, settings.distribution) = (arguments.mean, arguments.dist);
+    settings.delay = arguments.delay;
+    settings.seed = arguments.seed;
+    settings.report = arguments.report;
     let listen = arguments.listen;
     let origin = Origin::bind(listen, settings).await.map_err(|error| {
         format!("cannot listen on {listen}: {error}; choose another address with --listen")

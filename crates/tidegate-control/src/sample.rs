@@ -18,7 +18,15 @@ pub enum Outcome {
 }
 
 /// The limiter's state at one moment.
+///
+/// ```
+/// use tidegate_control::sample::View;
+///
+/// let mut at = View::default();
+/// (at.now, at.in_flight, at.limit) = (1_000_000, 8, 8);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct View {
     /// Nanoseconds of the limiter's monotonic clock.
     pub now: u64,
@@ -37,6 +45,7 @@ pub struct View {
 
 /// One completion, as the limiter saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sample {
     /// The limiter just before this permit came back.
     pub at: View,
@@ -56,6 +65,26 @@ pub struct Sample {
     /// Units the worker said it has in flight, from all its callers, as the work ended. A hint from outside: whoever
     /// uses it must not trust it.
     pub reported: Option<u64>,
+}
+
+impl Sample {
+    /// The end of work of one unit and the first kind, that did not wait before, ended in time, and took `elapsed`
+    /// nanoseconds; the worker said nothing of itself.
+    ///
+    /// ```
+    /// use tidegate_control::limit::{Aimd, Bounds, LimitAlgorithm};
+    /// use tidegate_control::sample::{Outcome, Sample, View};
+    ///
+    /// let mut limit = Aimd::new(Bounds::default(), None);
+    /// let before = limit.limit();
+    /// let mut sample = Sample::new(View::default(), 20_000_000, Outcome::Overload);
+    /// sample.queued = 5_000_000;
+    /// assert!(limit.on_sample(&sample) < before);
+    /// ```
+    #[must_use]
+    pub const fn new(at: View, elapsed: u64, outcome: Outcome) -> Self {
+        Self { at, elapsed, queued: 0, weight: 1, outcome, in_time: true, kind: 0, reported: None }
+    }
 }
 
 /// How many kinds of work are told apart. Eight keeps per-kind statistics populated at low rates.

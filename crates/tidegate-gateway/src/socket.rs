@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BufMut;
 use socket2::SockRef;
+use tidegate::budget::Lease;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -45,10 +46,18 @@ struct End {
     inflow: Inflows,
     /// Bytes that were handed to whoever writes, since everything was last written.
     owed: AtomicUsize,
-    /// Whoever has more of them.
-    owing: Mutex<Option<Waker>>,
+    owing: Mutex<Owing>,
     /// How much the kernel may hold unsent.
     wide: Wide,
+}
+
+/// What ends when everything that was handed over is written.
+#[derive(Debug, Default)]
+struct Owing {
+    /// The wait of whoever has more.
+    waiting: Option<Waker>,
+    /// What pays for it, since its body has ended.
+    paid: Option<Lease>,
 }
 
 #[derive(Debug)]
@@ -65,7 +74,7 @@ impl End {
             held: Mutex::new(None),
             inflow: Inflows::new(inflow),
             owed: AtomicUsize::new(0),
-            owing: Mutex::new(None),
+            owing: Mutex::default(),
             wide: Wide::new(unsent.mark()),
         })
     }
@@ -73,7 +82,9 @@ impl End {
     /// Everything that was handed over is written.
     fn written(&self) {
         if self.owed.load(Ordering::Relaxed) > 0 && self.owed.swap(0, Ordering::AcqRel) >= UNWRITTEN {
-            let waiting = self.owing.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Owing { waiting, paid } =
+                std::mem::take(&mut *self.owing.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(paid);
             if let Some(waker) = waiting {
                 waker.wake();
             }
@@ -218,6 +229,13 @@ impl Socket {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // What was not written never will be, and is held no longer.
+        self.end.written();
     }
 }
 

@@ -266,10 +266,10 @@ mod tests {
 
     /// Bytes that the kernel has of the connection from this port, and that its peer's kernel has not.
     fn queued_at(port: u16) -> u64 {
-        let port = format!(":{port:04X}");
+        let end = format!("0100007F:{port:04X}");
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let line = lines.into_iter().find(|words| words[1].ends_with(&port) && words[3] == "01").unwrap();
+        let line = lines.into_iter().find(|words| words[1] == end && words[3] == "01").unwrap();
         u64::from_str_radix(line[4].split_once(':').unwrap().0, 16).unwrap()
     }
 

@@ -1,5 +1,5 @@
 //! Two threads contending with a full queue, beside tokio's semaphore: `cargo bench -p tidegate --bench
-//! contended`.
+//! contended`; with names (`-- fixed bounded`) only those rungs beside the semaphore, and nothing counted.
 //!
 //! Sixty-four tasks on two threads want four units again and again, so that everybody waits and every release
 //! hands over. Between the semaphore and the limiter stands what is promised: each rung is a semaphore whose callers do
@@ -147,22 +147,25 @@ fn main() {
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         return count::repeat(1, || runtime.block_on(subjects.run(&rung, 8, rounds / 8)));
     }
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let is_wanted =
+        |rung: &str| rung == "semaphore" || wanted.is_empty() || wanted.iter().any(|name| name == rung);
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let mut costs: [Vec<Cost>; RUNGS.len()] = Default::default();
     for run in 0..=RUNS {
-        for ((rung, _), costs) in RUNGS.iter().zip(&mut costs) {
+        for ((rung, _), costs) in RUNGS.iter().zip(&mut costs).filter(|((rung, _), _)| is_wanted(rung)) {
             let cost = cost(&runtime, &subjects, rung);
             if run > 0 {
                 costs.push(cost);
             }
         }
     }
-    let counted = count::available();
+    let counted = wanted.is_empty() && count::available();
     println!(
         "{:<30}{:>14}{:>9}{:>9}{:>9}{:>14}{:>14}",
         "", "admissions/s", "pace", "CPU ns", "", "both ran", "instructions"
     );
-    for ((rung, name), own) in RUNGS.iter().zip(&costs) {
+    for ((rung, name), own) in RUNGS.iter().zip(&costs).filter(|((rung, _), _)| is_wanted(rung)) {
         let pairs = || costs[0].iter().zip(own);
         let both = |cost: &Cost| cost.1 > 1.75 * cost.0;
         let both: Vec<f64> = pairs()

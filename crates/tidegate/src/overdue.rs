@@ -26,6 +26,16 @@ impl Looks {
         now.saturating_sub(self.last) >= GRACE
     }
 
+    /// When a look would tell more of what was granted then and stays unclaimed: the first of two that tell that it is
+    /// overdue, or the second.
+    #[cfg(feature = "stream")]
+    pub(crate) fn next_for(&self, granted: u64) -> u64 {
+        let due = granted.saturating_add(LEASE);
+        // What comes sooner after the last than that is one look with it.
+        let other = self.last.saturating_add(GRACE);
+        if self.last < due - GRACE { other.max(due - GRACE) } else { other.max(due) }
+    }
+
     /// It is looked now.
     pub(crate) fn look(&mut self, now: u64) -> Look {
         if now.saturating_sub(self.last) >= GRACE {
@@ -65,6 +75,27 @@ mod tests {
             let ended = (0..).map(|tick| tick * every * MS).find(|&now| looks.look(now).is_overdue(7));
             let ended = ended.unwrap();
             assert!((LEASE + 7..=LEASE + GRACE + every * MS + 7).contains(&ended), "{ended}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "stream")]
+    fn who_looks_when_it_tells_more_needs_no_other_looks() {
+        for (granted, before) in
+            [(0, 0), (700, 0), (700, 650), (700, 1590), (700, 1599), (700, 1600), (700, 2500)]
+        {
+            let (mut looks, granted) = (Looks::default(), granted * MS);
+            looks.look(before * MS);
+            let begun = granted.max(before * MS);
+            let mut at = begun;
+            let mut count = 0;
+            while !looks.look(at).is_overdue(granted) {
+                let next = looks.next_for(granted);
+                assert!(next > at, "{granted} {before}: {next} after {at}");
+                (at, count) = (next, count + 1);
+            }
+            let most = (granted + LEASE + GRACE).max(begun + 2 * GRACE);
+            assert!((granted + LEASE..=most).contains(&at) && count <= 3, "{granted} {before}: {at}");
         }
     }
 

@@ -19,6 +19,11 @@ impl Wakes {
         }
     }
 
+    /// One after another.
+    pub(crate) fn each(self) -> impl Iterator<Item = Waker> {
+        self.first.into_iter().chain(self.more)
+    }
+
     /// Wakes them all.
     pub(crate) fn run(self) {
         let Some(first) = self.first else { return };

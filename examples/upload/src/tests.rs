@@ -57,7 +57,7 @@ impl Server {
 
     /// Waits for what ends a moment after the client heard of it.
     async fn at_rest(&self) {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             // The accept loop itself has one connection's bytes in its hand.
             if self.budget.used() <= FLOOR && self.parts() == 0 {
                 return;
@@ -78,6 +78,16 @@ impl Drop for Server {
         self.task.abort();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..6000 {
+        if is_so() {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
 }
 
 fn noise(length: usize) -> Vec<u8> {
@@ -204,6 +214,7 @@ async fn connections_are_as_many_as_there_are_bytes_for() {
     for _ in 0..20 {
         silent.push(TcpStream::connect(server.address).await.unwrap());
     }
+    until("the accept loop waits", || server.budget.waiting() == 1).await;
     sleep(Duration::from_millis(200)).await;
     assert!(server.budget.used() <= 6 * FLOOR, "{}", server.budget.used());
     assert_eq!(server.budget.waiting(), 1, "the accept loop");

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::program::Folder;
 use crate::{text, tidegate};
 
 fn document(name: &str) -> String {
@@ -12,7 +13,8 @@ fn document(name: &str) -> String {
 
 /// The keys of a complete configuration, as `tidegate check` prints it.
 fn words() -> Vec<(String, String)> {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("least.toml");
+    let folder = Folder::new();
+    let file = folder.path("least.toml");
     std::fs::write(&file, "origin = 'http://127.0.0.1:1'\n").unwrap();
     let output = tidegate(&["check", file.to_str().unwrap()]);
     assert!(output.status.success(), "{output:?}");

@@ -10,6 +10,8 @@ mod program;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
+use program::Folder;
+
 fn tidegate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tidegate")).args(arguments).output().unwrap()
 }
@@ -69,17 +71,14 @@ fn mistakes_are_explained_with_their_exit_code() {
     }
 }
 
-/// A gate that is none: it says that it listens where the origin does.
+/// With a gate that is none: it says that it listens where the origin does. It is not written here: a program that is just
+/// being started elsewhere may have the file open for writing, and then it cannot be run.
 #[cfg(unix)]
 #[test]
 fn the_demo_tells_both_halves_and_writes_its_page() {
-    use std::os::unix::fs::PermissionsExt;
-
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (gate, page) = (folder.join("no-gate"), folder.join("demo.html"));
-    std::fs::write(&gate, "#!/bin/sh\necho \"listening on $2\" >&2\nexec sleep 60\n").unwrap();
-    std::fs::set_permissions(&gate, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let (gate, out) = (gate.to_str().unwrap(), page.to_str().unwrap());
+    let (gate, folder) = (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/no-gate"), Folder::new());
+    let page = folder.path("demo.html");
+    let out = page.to_str().unwrap();
     let output = tidegate(&["demo", "--seconds", "3", "--gate", gate, "--out", out]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{output:?}");

@@ -1,7 +1,35 @@
 //! Programs that a test starts and that end with it.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A folder of its own, removed at the end: tests run beside each other, and beside other runs of themselves.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{}-{}", std::process::id(), NUMBER.fetch_add(1, Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
 
 /// A running `tidegate`.
 pub(crate) struct Program {
@@ -86,10 +114,18 @@ impl Drop for Program {
     }
 }
 
+/// Looks until it holds.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let late = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < late, "never: {what}");
+    }
+}
+
 /// What curl prints with these arguments; it must succeed.
 pub(crate) fn curl(arguments: &[&str]) -> String {
     let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--max-time", "20"])
+        .args(["--silent", "--show-error", "--max-time", "60"])
         .args(arguments)
         .output()
         .unwrap();

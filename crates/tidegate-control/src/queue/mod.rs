@@ -3,9 +3,11 @@
 mod class;
 mod door;
 mod entry;
+mod first;
 mod order;
 
 pub use class::Criticality;
 pub use door::Door;
 pub use entry::{Entry, Place, Pushed};
+pub use first::OnlyFirst;
 pub use order::ClassQueue;

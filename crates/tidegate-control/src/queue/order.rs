@@ -5,6 +5,7 @@
 
 use super::Criticality;
 use super::entry::{Entry, Place, Pushed};
+use super::first::OnlyFirst;
 
 /// Every twentieth turn goes to the lowest class that waits: the 5 % floor that keeps it from starving.
 const FLOOR_TURNS: u32 = 20;
@@ -14,23 +15,23 @@ const MAX_PASSES: u8 = 8;
 /// How many entries are looked at for one that fits, so that a turn costs the same in a long queue.
 const LOOK_AHEAD: usize = 16;
 const CLASSES: usize = Criticality::ALL.len();
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
-struct Node<T> {
-    entry: Option<Entry<T>>,
-    generation: u32,
+pub(super) struct Node<T> {
+    pub(super) entry: Option<Entry<T>>,
+    pub(super) generation: u32,
     /// Means nothing in the first of a line: who is served need not touch the next.
     before: u32,
-    after: u32,
+    pub(super) after: u32,
     passed: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Line {
-    head: u32,
-    tail: u32,
-    weight: u64,
+pub(super) struct Line {
+    pub(super) head: u32,
+    pub(super) tail: u32,
+    pub(super) weight: u64,
 }
 
 /// A bounded queue with classes.
@@ -50,13 +51,13 @@ struct Line {
 /// assert_eq!(queue.pop(1).unwrap().value, "payment");
 /// ```
 #[derive(Debug)]
-#[repr(C)] // what every event writes stands together
+#[repr(C)] // what every event writes stands together, before what it only reads
 pub struct ClassQueue<T> {
-    /// Lowest class first.
-    lines: [Line; CLASSES],
     free: u32,
+    len: u32,
+    /// Lowest class first. With eight bytes before the queue, that of the default class ends a cache line.
+    lines: [Line; CLASSES],
     turns: u32,
-    len: usize,
     /// One bit for each class that waits.
     standing: u8,
     nodes: Vec<Node<T>>,
@@ -83,7 +84,7 @@ impl<T> ClassQueue<T> {
     /// Entries that wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Does nobody wait?
@@ -170,7 +171,7 @@ impl<T> ClassQueue<T> {
     where
         T: Default,
     {
-        if self.len >= self.capacity {
+        if self.len() >= self.capacity {
             return None;
         }
         let (place, node) = self.open(class, weight)?;
@@ -184,7 +185,7 @@ impl<T> ClassQueue<T> {
     /// # Errors
     /// When full of entries of its own class and above: the newcomer itself.
     pub fn push(&mut self, entry: Entry<T>) -> Result<Pushed<T>, Entry<T>> {
-        if self.len >= self.capacity {
+        if self.len() >= self.capacity {
             let below = self.lines.iter().take(entry.class.index()).find(|line| line.head != NONE);
             let Some(tail) = below.map(|line| line.tail) else { return Err(entry) };
             let displaced = self.unlink(tail);
@@ -209,34 +210,17 @@ impl<T> ClassQueue<T> {
         self.unlink(chosen)
     }
 
-    /// Serves the first in turn, where one class waits and there is nothing to choose: the one that [`pop`](Self::pop)
-    /// with room for it would serve. It stays where it is if `serve` returns `None`; else it is dropped where it
-    /// stands, which spares moving it, and `serve` takes what is still wanted of it.
+    /// The first in turn, where one class waits and there is nothing to choose: the one that [`pop`](Self::pop) with room for
+    /// it would serve.
     #[inline(always)]
-    pub fn serve_only_first<R>(&mut self, serve: impl FnOnce(&mut Entry<T>) -> Option<R>) -> Option<R> {
+    pub fn only_first(&mut self) -> Option<OnlyFirst<'_, T>> {
         if !self.standing.is_power_of_two() {
             return None;
         }
         let line = self.lines.get_mut(self.standing.trailing_zeros() as usize)?;
-        let head = line.head;
-        let node = self.nodes.get_mut(head as usize)?;
-        let entry = node.entry.as_mut()?;
-        let weight = entry.weight;
-        let served = serve(entry)?;
-        node.entry = None;
-        let after = node.after;
-        node.generation = node.generation.wrapping_add(1);
-        node.after = self.free;
-        self.free = head;
-        line.head = after;
-        line.weight = line.weight.saturating_sub(weight);
-        if after == NONE {
-            line.tail = NONE;
-            self.standing = 0;
-        }
-        self.turns = 0;
-        self.len -= 1;
-        Some(served)
+        let node = self.nodes.get_mut(line.head as usize)?;
+        let Self { free, len, turns, standing, .. } = self;
+        Some(OnlyFirst { node, line, free, len, turns, standing })
     }
 
     /// Takes an entry out, wherever it stands; `None` if it has left already.
@@ -251,6 +235,19 @@ impl<T> ClassQueue<T> {
             .iter_mut()
             .filter_map(|node| node.entry.as_mut())
             .for_each(|entry| change(&mut entry.value));
+    }
+
+    /// Visits the entries of each class in the order of arrival, until `visit` is false of one.
+    pub fn visit_first(&mut self, mut visit: impl FnMut(&mut Entry<T>) -> bool) {
+        for line in &self.lines {
+            let mut at = line.head;
+            while let Some(node) = self.nodes.get_mut(at as usize) {
+                at = node.after;
+                if !node.entry.as_mut().is_some_and(&mut visit) {
+                    break;
+                }
+            }
+        }
     }
 
     /// Takes out every entry whose waiter `leaves`, the highest class first, by arrival inside a class.
@@ -334,7 +331,10 @@ impl<T> ClassQueue<T> {
         (node.before, node.after, node.passed) = (line.tail, NONE, 0);
         line.tail = index;
         line.weight = line.weight.saturating_add(weight);
-        self.standing |= 1 << class.index();
+        let standing = self.standing | 1 << class.index();
+        if self.standing != standing {
+            self.standing = standing;
+        }
         self.len += 1;
         Some((Place::new(index, node.generation), node))
     }

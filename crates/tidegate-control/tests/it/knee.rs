@@ -24,7 +24,12 @@ fn time() -> impl Strategy<Value = u64> {
 fn view() -> impl Strategy<Value = View> {
     let few = || prop_oneof![4 => 0..200u64, 1 => any::<u64>()];
     (time(), any::<u64>(), few(), few(), few(), any::<u64>()).prop_map(
-        |(now, unix, in_flight, waiting, limit, area)| View { now, unix, in_flight, waiting, limit, area },
+        |(now, unix, in_flight, waiting, limit, area)| {
+            let mut at = View::default();
+            (at.now, at.unix, at.in_flight) = (now, unix, in_flight);
+            (at.waiting, at.limit, at.area) = (waiting, limit, area);
+            at
+        },
     )
 }
 
@@ -45,7 +50,10 @@ fn event() -> impl Strategy<Value = Event> {
     let weight = prop_oneof![4 => 0..4u64, 1 => any::<u64>()];
     let sample = (view(), time(), time(), weight, outcome(), any::<bool>(), any::<u8>(), reported())
         .prop_map(|(at, elapsed, queued, weight, outcome, in_time, kind, reported)| {
-            Event::Sample(Sample { at, elapsed, queued, weight, outcome, in_time, kind, reported })
+            let mut sample = Sample::new(at, elapsed, outcome);
+            (sample.queued, sample.weight, sample.in_time) = (queued, weight, in_time);
+            (sample.kind, sample.reported) = (kind, reported);
+            Event::Sample(sample)
         });
     prop_oneof![6 => sample, 1 => view().prop_map(Event::Pressure), 3 => view().prop_map(Event::Tick)]
 }
@@ -95,8 +103,9 @@ proptest! {
     fn ignored_work_moves_nothing(samples in prop::collection::vec((0..60 * SECOND, time()), 0..200)) {
         for mut knee in [Knee::new(), Knee::new().dry_run()] {
             for (now, elapsed) in &samples {
-                let at = View { now: *now, in_flight: 8, limit: 8, ..View::default() };
-                let ignored = Sample { outcome: Outcome::Ignore, ..work(at, *elapsed) };
+                let mut at = View::default();
+                (at.now, at.in_flight, at.limit) = (*now, 8, 8);
+                let ignored = Sample::new(at, *elapsed, Outcome::Ignore);
                 prop_assert_eq!(knee.on_sample(&ignored), 8);
             }
         }
@@ -141,19 +150,6 @@ proptest! {
     }
 }
 
-fn work(at: View, elapsed: u64) -> Sample {
-    Sample {
-        at,
-        elapsed,
-        queued: 0,
-        weight: 1,
-        outcome: Outcome::Success,
-        in_time: true,
-        kind: 0,
-        reported: None,
-    }
-}
-
 /// A service that is always asked for more than it can do, without any chance in it.
 struct Service {
     now: u64,
@@ -183,19 +179,15 @@ impl Service {
             self.now += step;
             self.area = self.area.wrapping_add(in_flight * step);
             let waiting = demand.saturating_sub(in_flight).min(10);
-            let at = View {
-                now: self.now,
-                unix: self.now,
-                in_flight,
-                waiting,
-                limit: knee.limit(),
-                area: self.area,
-            };
+            let mut at = View::default();
+            (at.now, at.unix, at.area) = (self.now, self.now, self.area);
+            (at.in_flight, at.waiting, at.limit) = (in_flight, waiting, knee.limit());
             if waiting > 0 {
                 knee.on_pressure(&at);
             }
-            let reported = (self.reported)(self.now, in_flight);
-            knee.on_sample(&Sample { outcome: self.outcome, reported, ..work(at, takes) });
+            let mut sample = Sample::new(at, takes, self.outcome);
+            sample.reported = (self.reported)(self.now, in_flight);
+            knee.on_sample(&sample);
             knee.on_tick(&at);
             sum += knee.limit() as f64 * (self.now - last) as f64;
             last = self.now;
@@ -363,14 +355,10 @@ fn dry_run_estimates_from_traffic_alone() {
             let takes = (service.work * demand / service.workers).max(service.work);
             service.now += takes / demand;
             service.area += takes;
-            let at = View {
-                now: service.now,
-                in_flight: demand,
-                limit: knee.limit(),
-                area: service.area,
-                ..View::default()
-            };
-            knee.on_sample(&work(at, takes));
+            let mut at = View::default();
+            (at.now, at.area) = (service.now, service.area);
+            (at.in_flight, at.limit) = (demand, knee.limit());
+            knee.on_sample(&Sample::new(at, takes, Outcome::Success));
         }
     }
     let why = knee.explain();

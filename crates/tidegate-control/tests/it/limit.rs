@@ -7,8 +7,9 @@ use tidegate_control::sample::{Outcome, Sample, View};
 const MS: u64 = 1_000_000;
 
 fn sample(now: u64, elapsed: u64, in_flight: u64, outcome: Outcome) -> Sample {
-    let at = View { now, unix: now, in_flight, limit: in_flight, ..View::default() };
-    Sample { at, elapsed, queued: 0, weight: 1, outcome, in_time: true, kind: 0, reported: None }
+    let mut at = View::default();
+    (at.now, at.unix, at.in_flight, at.limit) = (now, now, in_flight, in_flight);
+    Sample::new(at, elapsed, outcome)
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {

@@ -95,10 +95,13 @@ proptest! {
                 Step::ServeOnly => {
                     let only = model.lines.iter().filter(|line| !line.is_empty()).count() == 1;
                     let len = queue.len();
-                    prop_assert_eq!(queue.serve_only_first(|_| None::<()>), None, "it stays");
-                    prop_assert_eq!(queue.len(), len);
-                    let first = queue.serve_only_first(|entry| Some(entry.value));
-                    prop_assert_eq!(first.is_some(), only);
+                    prop_assert_eq!(queue.only_first().is_some(), only);
+                    prop_assert_eq!(queue.len(), len, "it stays");
+                    let first = queue.only_first().map(|mut first| {
+                        let number = first.entry().map(|entry| entry.value).unwrap();
+                        if number % 2 == 0 { first.serve() } else { first.serve_emptied() }
+                        number
+                    });
                     if only {
                         prop_assert_eq!(first, model.pop());
                     }
@@ -186,4 +189,20 @@ fn a_place_never_means_the_next_entry_in_the_same_memory() {
     assert_eq!(queue.get_mut(first), None);
     assert_eq!(queue.remove(first), None);
     assert_eq!(queue.get_mut(second), Some(&mut 2));
+}
+
+#[test]
+fn each_class_is_visited_from_its_first_until_it_is_enough() {
+    let mut queue = ClassQueue::new(8);
+    for (since, class) in [(1, 3), (2, 0), (3, 3), (4, 0), (5, 0)] {
+        let entry = Entry { value: (), class: Criticality::ALL[class], weight: 1, since };
+        assert!(queue.push(entry).unwrap().displaced.is_none());
+    }
+    let mut visited = Vec::new();
+    queue.visit_first(|entry| {
+        visited.push(entry.since);
+        entry.since < 4
+    });
+    visited.sort_unstable();
+    assert_eq!(visited, [1, 2, 3, 4], "five stands behind four");
 }

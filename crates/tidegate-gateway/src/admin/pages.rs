@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::{Body, Frame, SizeHint};
 use tidegate::Readiness;
@@ -43,7 +43,9 @@ impl Admin {
 
     fn page(&self, method: &Method, path: &str, query: Option<&str>) -> Response<Page> {
         if *method != Method::GET && *method != Method::HEAD {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "These pages are read with GET.\n");
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "These pages are read with GET.\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
         }
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n"),

@@ -20,7 +20,7 @@ mod received;
 
 pub use ahead::Ahead;
 pub use client::ClientBody;
-pub(crate) use flow::Flow;
+pub(crate) use flow::{Flow, Taken, Unread};
 pub(crate) use free::{Free, SMALL_READS};
 pub(crate) use received::Received;
 

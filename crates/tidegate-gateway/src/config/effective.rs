@@ -140,7 +140,7 @@ impl Effective {
         let _ = write!(
             text,
             "\n# Memory, kernel buffers included but for what the last line names:\n{}",
-            self.plan().proof()
+            self.plan().proof(self.listen_settings.max_connections)
         );
         text
     }

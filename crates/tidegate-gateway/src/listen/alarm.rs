@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use h2::{Ping, PingPong};
@@ -48,16 +48,29 @@ impl Alive {
     pub(super) fn new(ping: PingPong) -> Self {
         Self { ping, timer: Box::pin(sleep(PING_AFTER)), asked: false }
     }
+
+    /// True if the ping was answered, which begins its time anew.
+    fn hears(&mut self, cx: &mut Context<'_>) -> bool {
+        let answered = self.asked && self.ping.poll_pong(cx).is_ready();
+        if answered {
+            self.asked = false;
+            self.timer.as_mut().reset(Instant::now() + PING_AFTER);
+        }
+        answered
+    }
+}
+
+/// Has the ping been answered after all? Without pings nobody is asked.
+pub(super) async fn answered(alive: &mut Option<Alive>) -> bool {
+    let Some(alive) = alive else { return true };
+    poll_fn(|cx| Poll::Ready(alive.hears(cx))).await
 }
 
 /// Resolves when a ping was not answered; never without pings. Cancel safe.
 pub(super) async fn silent(alive: &mut Option<Alive>) {
     let Some(alive) = alive else { return std::future::pending().await };
     poll_fn(|cx| {
-        if alive.asked && alive.ping.poll_pong(cx).is_ready() {
-            alive.asked = false;
-            alive.timer.as_mut().reset(Instant::now() + PING_AFTER);
-        }
+        alive.hears(cx);
         while Future::poll(alive.timer.as_mut(), cx).is_ready() {
             if alive.asked || alive.ping.send_ping(Ping::opaque()).is_err() {
                 return Poll::Ready(());

@@ -12,11 +12,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::body::{Flow, Received};
+use crate::body::{Flow, Received, Unread};
 use crate::memory::{Account, Charge, Tier};
 
 use super::frames::Seen;
 use super::room::Room;
+use super::sizes::Sizes;
 use super::window::{State, Window};
 
 /// The credit of a connection whose memory is counted.
@@ -49,7 +50,7 @@ impl Credit {
         let memory = account.memory();
         let window = Window::new(Instant::now(), memory.plan().largest_window());
         let flow = Arc::<Flow>::default();
-        flow.take(|_, _| window.look_after(1));
+        flow.take(|_| window.mark(1));
         Self {
             charged: window.cost(),
             window,
@@ -88,9 +89,10 @@ impl Credit {
         self.window.due()
     }
 
-    /// Should it have been by now?
+    /// Should it have been by now? An acknowledgement that has come, and is looked at when all streams before it are accepted,
+    /// is one.
     pub(super) fn overdue(&self) -> bool {
-        self.due().is_some_and(|due| due <= Instant::now())
+        self.seen.acks() == self.acks && self.due().is_some_and(|due| due <= Instant::now())
     }
 
     /// Memory for one more stream, of which the head takes `more` beyond what is usual; `None` if it must wait.
@@ -180,36 +182,63 @@ impl Credit {
     }
 
     fn consumed(&mut self) {
-        let window = &mut self.window;
-        let mut larger = None;
-        self.flow.take(|bytes, readers| {
-            larger = window.consumed(bytes, readers, Instant::now());
-            window.look_after(readers)
+        let (window, flow) = (&mut self.window, &self.flow);
+        let mut due = None;
+        flow.take(|taken| {
+            // One alone is in nobody's way.
+            let unread = || if flow.bodies() > 1 { flow.unread() } else { Unread::default() };
+            due = window.consumed(taken, Instant::now(), unread);
+            window.mark(taken.readers)
         });
-        let Some(target) = larger else { return };
-        let more = self.window.cost_of(target).saturating_sub(self.charged);
-        if self.account.take(more, Tier::Grow) {
-            self.charged += more;
-            self.window.grow(target);
+        if due.is_some_and(|sizes| !self.grow(sizes)) {
+            self.window.share(self.flow.unread());
         }
     }
 
-    /// Some time has passed: if bodies want more and nothing came, others might use up the window with what nobody reads.
+    /// Gives windows of these sizes, if there is memory for them.
+    fn grow(&mut self, sizes: Sizes) -> bool {
+        let more = self.window.cost_of(sizes).saturating_sub(self.charged);
+        if more > 0 && !self.account.take(more, Tier::Grow) {
+            return false;
+        }
+        self.charged += more;
+        self.window.resize(sizes);
+        true
+    }
+
+    /// Some time has passed: if bodies want more, others might use up the window with what nobody reads.
     pub(super) fn look<T, B>(&mut self, connection: &mut Connection<T, B>)
     where
         T: AsyncRead + AsyncWrite + Unpin,
         B: Buf,
     {
-        let before = std::mem::replace(&mut self.total, self.flow.total());
-        if before != self.total || self.flow.hungry() == 0 {
+        let moves = std::mem::replace(&mut self.total, self.flow.total()) != self.total;
+        self.flow.looked();
+        if self.flow.hungry() == 0 {
             return;
         }
-        let Some(target) = self.window.starved(self.unread(), self.flow.held()) else { return };
-        let more = self.window.cost_of(target).saturating_sub(self.charged);
+        let unread = if moves { self.flow.unread() } else { self.flow.unwanted() };
+        let before = self.window.target();
+        let grown = self.window.tight(unread.clone()).map(|sizes| self.grow(sizes));
+        if grown != Some(true) {
+            self.rescue(&unread);
+        }
+        if grown == Some(false) {
+            self.window.share(unread);
+        }
+        self.settle();
+        if self.window.target() != before {
+            connection.set_target_window_size(self.window.target());
+        }
+    }
+
+    /// Somebody wants more, and there is no memory to give it: gives the least that helps, of what is kept for it.
+    fn rescue(&mut self, unread: &Unread) {
+        let Some(sizes) = self.window.starved(unread) else { return };
+        let more = self.window.cost_of(sizes).saturating_sub(self.charged);
         if self.account.take(more, Tier::Rescue) {
             self.charged += more;
-            self.window.widen(target);
-            connection.set_target_window_size(target);
+            self.window.resize(sizes);
         }
     }
 
@@ -218,17 +247,18 @@ impl Credit {
         self.flow.bodies() > 1
     }
 
-    /// Bodies that hold what nobody reads, as far as can be told.
-    fn unread(&self) -> usize {
-        self.flow.bodies().saturating_sub(self.flow.hungry())
-    }
-
     /// Memory is short: what is not needed goes back.
     fn give_back(&mut self, streams: usize) {
-        if self.flow.bodies() == 0 {
-            self.window.quench();
+        // What has gone until now was given anew.
+        let (window, flow) = (&mut self.window, &self.flow);
+        flow.take(|taken| {
+            window.burn(taken);
+            window.mark(taken.readers)
+        });
+        if flow.bodies() == 0 {
+            window.quench();
         } else {
-            self.window.shrink(self.unread(), self.flow.held());
+            window.shrink(flow.unwanted());
         }
         self.room.shrink();
         if streams == 0 && !self.asleep && self.own.load(Ordering::Acquire) {

@@ -2,7 +2,8 @@
 //!
 //! It tells what h2 does not: that the client has acknowledged settings, that a header block has begun and not ended, and
 //! how many bytes of blocks have come. A block can unpack to a hundred times its size, so h2 gets no more of them in one
-//! round than [`ROUND`]; what they became is charged, or refused, before the next. Nor does it get more small pieces of
+//! round than [`ROUND`]; what they became is charged, or refused, before the next; and no frame of a block that takes more than
+//! one is read to its end before that is charged, as far as its head comes alone. Nor does it get more small pieces of
 //! bodies than fill [`CRUMBS`] of its buffers before those that nobody reads are packed.
 //!
 //! h2 asks for a frame's head, then for its payload: two system calls for each. Here the head of the next frame comes
@@ -43,8 +44,23 @@ pub(super) struct Seen {
     crumbs: AtomicUsize,
     /// Which header block has begun and not ended; 0 if none.
     block: AtomicU32,
-    /// Bytes of it that h2 has unpacked, or keeps to do so with the next frame.
-    unpacked: AtomicUsize,
+    /// Bytes of it that h2 has unpacked, or keeps to do so with the next frame; with those of the frame that has begun.
+    bytes: AtomicUsize,
+    /// Are all of them here?
+    whole: AtomicBool,
+    /// So many it may have.
+    allowed: AtomicUsize,
+}
+
+/// A header block that has begun and not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    /// Which it is.
+    pub(super) number: u32,
+    /// Its bytes that are held for or in fields, or would be if the frame that has begun were read to its end.
+    pub(super) bytes: usize,
+    /// Was it? Otherwise it is not read on before these are [allowed](Seen::allow).
+    pub(super) whole: bool,
 }
 
 /// A connection whose frames are seen.
@@ -97,7 +113,9 @@ impl Seen {
             stopped: AtomicBool::new(false),
             crumbs: AtomicUsize::new(0),
             block: AtomicU32::new(0),
-            unpacked: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            whole: AtomicBool::new(true),
+            allowed: AtomicUsize::new(0),
         })
     }
 
@@ -115,10 +133,16 @@ impl Seen {
         many
     }
 
-    /// Which header block has begun and not ended, and how many of its bytes are held for or in fields.
-    pub(super) fn unfinished(&self) -> Option<(u32, usize)> {
+    /// The header block that has begun and not ended.
+    pub(super) fn unfinished(&self) -> Option<Block> {
         let number = self.block.load(Relaxed);
-        (number > 0).then(|| (number, self.unpacked.load(Relaxed)))
+        let (bytes, whole) = (self.bytes.load(Relaxed), self.whole.load(Relaxed));
+        (number > 0).then_some(Block { number, bytes, whole })
+    }
+
+    /// So many bytes of the block that has begun may be read.
+    pub(super) fn allow(&self, bytes: usize) {
+        self.allowed.store(bytes, Relaxed);
     }
 
     /// Lets h2 read on; true if it was stopped.
@@ -166,6 +190,9 @@ impl Sight {
                 self.block = kind == HEADERS || kind == CONTINUATION;
                 if self.block {
                     block += FRAME_HEAD;
+                    if kind == HEADERS {
+                        seen.allow(0);
+                    }
                     self.begins(kind == HEADERS, flags & END_HEADERS != 0);
                 }
                 let here = begins + (all - bytes.len()) as u64;
@@ -183,8 +210,14 @@ impl Sight {
             let left = seen.round.load(Relaxed).saturating_sub(block);
             seen.round.store(left, Relaxed);
             seen.block.store(if self.open { self.number } else { 0 }, Relaxed);
-            seen.unpacked.store(self.unpacked.unwrap_or(0), Relaxed);
+            seen.bytes.store(self.bytes().unwrap_or(0), Relaxed);
+            seen.whole.store(self.skip == 0, Relaxed);
         }
+    }
+
+    /// Bytes of the block, if it takes more than one frame; with what is still to come of this one.
+    fn bytes(&self) -> Option<usize> {
+        self.unpacked.map(|bytes| bytes + if self.block { self.skip } else { 0 })
     }
 
     /// A frame of a header block begins: the first of its block, or the last, or both.
@@ -211,7 +244,9 @@ impl<S: ReadBeyond + Unpin> AsyncRead for Frames<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.seen.round.load(Relaxed) == 0 || this.seen.crumbs.load(Relaxed) >= CRUMBS {
+        let goes_on = this.sight.block && this.sight.skip > 0;
+        let unpaid = goes_on && this.sight.bytes().is_some_and(|all| all > this.seen.allowed.load(Relaxed));
+        if unpaid || this.seen.round.load(Relaxed) == 0 || this.seen.crumbs.load(Relaxed) >= CRUMBS {
             // The driver, which polls this, lets it go on.
             this.seen.stopped.store(true, Relaxed);
             return Poll::Pending;
@@ -259,141 +294,4 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Frames<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::AsyncReadExt;
-
-    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0, (length >> 8) as u8, length as u8, kind, flags, 0, 0, 0, 1];
-        bytes.resize(FRAME_HEAD + length, b'x');
-        bytes
-    }
-
-    #[tokio::test]
-    async fn acknowledgements_are_seen_wherever_reads_end() {
-        let sent = [
-            vec![b'P'; PREFACE],
-            frame(SETTINGS, 0, 12),
-            frame(0, ACK, 300),
-            frame(SETTINGS, ACK, 0),
-            frame(HEADERS, 4, 50),
-            frame(SETTINGS, ACK, 0),
-        ]
-        .concat();
-        for step in 1..sent.len() {
-            let chunks = tokio_test_reader(&sent, step);
-            let (mut frames, seen) = Frames::new(chunks);
-            let mut read = vec![0; sent.len()];
-            frames.read_exact(&mut read).await.unwrap();
-            assert_eq!((seen.acks(), read == sent), (2, true), "{step}");
-            assert_eq!(seen.round.load(Relaxed), ROUND - 59, "{step}");
-        }
-    }
-
-    #[tokio::test]
-    async fn blocks_are_seen_that_have_not_ended() {
-        let steps = [
-            (frame(HEADERS, 4, 50)[..58].to_vec(), Some((1, 0))),
-            (vec![b'x'], None),
-            (frame(HEADERS, 0, 50), Some((2, 50))),
-            (frame(CONTINUATION, 4, 7)[..12].to_vec(), Some((2, 53))),
-            (vec![b'x'; 4], None),
-            (frame(DATA, 0, 7), None),
-            (frame(HEADERS, 0, 0), Some((3, 0))),
-            ([frame(CONTINUATION, 4, 0), frame(HEADERS, 1, 1)].concat(), Some((4, 1))),
-        ];
-        let sent = steps.iter().flat_map(|(bytes, _)| bytes.clone());
-        let sent: Vec<u8> = [b'P'; PREFACE].into_iter().chain(sent).collect();
-        let (mut frames, seen) = Frames::new(tokio_test_reader(&sent, 5));
-        frames.read_exact(&mut [0; PREFACE]).await.unwrap();
-        for (bytes, open) in steps {
-            frames.read_exact(&mut vec![0; bytes.len()]).await.unwrap();
-            assert_eq!(seen.unfinished(), open);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_round_has_an_end() {
-        let sent = [vec![b'P'; PREFACE], frame(HEADERS, 5, 1000).repeat(100)].concat();
-        let (mut frames, seen) = Frames::new(tokio_test_reader(&sent, 1000));
-        let mut read = Vec::with_capacity(sent.len());
-        let mut rounds = 0;
-        while read.len() < sent.len() {
-            let before = read.len();
-            let mut reading =
-                std::pin::pin!(async { while frames.read_buf(&mut read).await.unwrap() > 0 {} });
-            let waker = std::task::Waker::noop();
-            let _ = reading.as_mut().poll(&mut Context::from_waker(waker));
-            assert!(read.len() - before <= ROUND + 1009, "{}", read.len() - before);
-            rounds += usize::from(seen.next_round());
-        }
-        assert!(rounds >= 10, "{rounds}");
-    }
-
-    #[tokio::test]
-    async fn a_head_comes_with_the_payload_before_it() {
-        let payload = 1000;
-        let sent = [vec![b'P'; PREFACE], frame(DATA, 0, payload).repeat(100)].concat();
-        for step in [1, 7, 500, 1009, sent.len()] {
-            let mut steps = tokio_test_reader(&sent, step);
-            steps.many = true;
-            let (mut frames, seen) = Frames::new(steps);
-            let mut read = vec![0; PREFACE + FRAME_HEAD];
-            frames.read_exact(&mut read).await.unwrap();
-            frames.inner.reads = 0;
-            // As h2 does: so much room as the frame needs, then the next head.
-            for _ in 0..99 {
-                for more in [payload, FRAME_HEAD] {
-                    let begin = read.len();
-                    read.resize(begin + more, 0);
-                    frames.read_exact(&mut read[begin..]).await.unwrap();
-                }
-                seen.many_crumbs();
-            }
-            assert!(sent.starts_with(&read) && read.len() > 99 * payload, "{step}");
-            if step > payload {
-                assert_eq!(frames.inner.reads, 99, "{step}");
-            }
-        }
-    }
-
-    /// Gives `step` bytes a read, or as many as are asked for if those are fewer.
-    struct Steps {
-        bytes: std::collections::VecDeque<u8>,
-        step: usize,
-        many: bool,
-        reads: usize,
-    }
-
-    fn tokio_test_reader(bytes: &[u8], step: usize) -> Steps {
-        Steps { bytes: bytes.iter().copied().collect(), step, many: false, reads: 0 }
-    }
-
-    impl AsyncRead for Steps {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            to: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            self.as_mut().poll_read_beyond(cx, to, &mut []).map_ok(|_| ())
-        }
-    }
-
-    impl ReadBeyond for Steps {
-        fn poll_read_beyond(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            to: &mut ReadBuf<'_>,
-            beyond: &mut [u8],
-        ) -> Poll<io::Result<usize>> {
-            self.reads += 1;
-            let wanted = to.remaining() + if self.many { beyond.len() } else { 0 };
-            let some = self.step.min(self.bytes.len()).min(wanted);
-            let some: Vec<u8> = self.bytes.drain(..some).collect();
-            let (first, rest) = some.split_at(some.len().min(to.remaining()));
-            to.put_slice(first);
-            beyond[..rest.len()].copy_from_slice(rest);
-            Poll::Ready(Ok(rest.len()))
-        }
-    }
-}
+mod tests;

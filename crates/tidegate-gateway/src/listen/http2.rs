@@ -10,21 +10,21 @@ use h2::server::{Builder, Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, unconstrained};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::body::{Flow, Received};
 
-use super::alarm::{Alarm, Alive, silent};
+use super::alarm::{Alarm, Alive, answered, silent};
 use super::connection::Stream;
 use super::credit::{Credit, News};
 use super::frames::{Frames, Seen};
 use super::room::{Chunk, Room};
 use super::send2::Sent;
+use super::sizes::LEAST_STREAM;
 use super::stream2::{Begin, Refusals, answer, fault_in};
 use super::unfinished::Unfinished;
 use super::waiting::{LOOK, Waiting};
-use super::window::LEAST_STREAM;
 use super::{Caller, Fault, ListenSettings, Serve, Shutdown};
 
 /// Credit of one stream, and of the connection, where memory has no bound (else it is [`Credit`]'s): 64 KiB is the
@@ -71,7 +71,7 @@ pub(super) async fn serve<S: Serve>(
     let Ok(Ok(mut connection)) = timeout(settings.head_timeout, handshake).await else { return };
     let mut alive = connection.ping_pong().map(Alive::new);
     let room = Room::new(account.clone());
-    let mut unfinished = Unfinished::new(settings.head_timeout, settings.head_bytes, account.clone());
+    let mut unfinished = Unfinished::new(settings, account.clone());
     let mut credit = account.map(|account| Credit::new(account, Arc::clone(&seen), room.clone()));
     let mut ears = credit.as_ref().map(Credit::ears);
     let mut waiting = Waiting::default();
@@ -126,7 +126,9 @@ pub(super) async fn serve<S: Serve>(
                 Err(fault) => {
                     // There is no stream yet that could be answered: this is for the figures and the log.
                     drop(service.refuse(fault, client, None));
-                    say_last(connection, Reason::ENHANCE_YOUR_CALM).await;
+                    // Who finds no memory has done nothing wrong, and may ask again (RFC 9113 §6.8).
+                    let why = if fault == Fault::Memory { Reason::NO_ERROR } else { Reason::ENHANCE_YOUR_CALM };
+                    say_last(connection, why).await;
                     break;
                 }
             },
@@ -143,7 +145,7 @@ pub(super) async fn serve<S: Serve>(
                 }
             }
             // Asked anew: they may have been acknowledged since, which alone does not begin another round.
-            () = alarm.at(due, again) => if !credit.as_ref().is_some_and(Credit::overdue) {
+            () = alarm.at(due, again) => if !is_overdue(&mut connection, credit.as_ref()).await {
                 if let Some(credit) = &mut credit {
                     credit.look(&mut connection);
                 }
@@ -175,7 +177,12 @@ pub(super) async fn serve<S: Serve>(
                     idle.as_mut().reset(due.max(Instant::now() + Duration::from_secs(1)));
                 }
             }
-            () = silent(&mut alive) => break,
+            () = silent(&mut alive) => {
+                hear_all(&mut connection).await;
+                if !answered(&mut alive).await {
+                    break;
+                }
+            }
         }
         if let Some(credit) = credit.as_mut().filter(|_| !waiting.is_empty()) {
             poll_fn(|cx| {
@@ -207,6 +214,25 @@ async fn say_last(mut connection: Wire, why: Reason) {
     let _ = timeout(LAST_WORD, async { while let Some(Ok(_)) = connection.accept().await {} }).await;
 }
 
+/// Reads what has come: who is about to be sent away for silence may have spoken while the gate did something else.
+async fn hear_all(connection: &mut Wire) {
+    let reading = poll_fn(|cx| {
+        // What it comes to is seen when the next stream is asked for.
+        let _ = connection.poll_closed(cx);
+        Poll::Ready(())
+    });
+    unconstrained(reading).await;
+}
+
+/// Are there settings that the client should have acknowledged by now?
+async fn is_overdue(connection: &mut Wire, credit: Option<&Credit>) -> bool {
+    if !credit.is_some_and(Credit::overdue) {
+        return false;
+    }
+    hear_all(connection).await;
+    credit.is_some_and(Credit::overdue)
+}
+
 /// The next stream, or what is wrong with a header block that has not ended. Between rounds of frames, when every stream
 /// that has come was accepted, credit is looked after.
 async fn next(
@@ -231,7 +257,8 @@ async fn next(
                 }
             }
             let said = credit.as_mut().is_some_and(|credit| credit.caught_up(connection));
-            if !seen.next_round() && !said {
+            let reads_on = !unfinished.waits() && seen.next_round();
+            if !reads_on && !said {
                 return Poll::Pending;
             }
             rounds += 1;

@@ -16,7 +16,7 @@
 //! | `behind` | HTTP/1: what comes behind a request that is being answered, and is not read |
 //! | `screen`, `plain`, `screened` | HTTP/1: what looks at a head before hyper does |
 //! | `http2`, `stream2`, `send2`, `room` | HTTP/2: the h2 crate, one stream, how its answer is sent with credit, and how much may wait unsent |
-//! | `credit`, `window`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
+//! | `credit`, `window`, `sizes`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
 //! | `unfinished` | HTTP/2: a header block that has begun and not ended: its time, and its memory |
 //! | `alarm`, `date` | the timers of an HTTP/2 connection; the `Date` of its answers |
 //! | `early` | interim answers of the service, on their way to an HTTP/2 stream |
@@ -46,6 +46,7 @@ pub(crate) mod send2;
 mod serve;
 mod settings;
 mod shutdown;
+mod sizes;
 mod stream2;
 mod unfinished;
 mod waiting;

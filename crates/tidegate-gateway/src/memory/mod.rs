@@ -30,5 +30,6 @@ pub(crate) use costs::{HEAD, HEADS, LEAST_WINDOW, RECEIVED, head_cost, unfinishe
 pub use parking::PartyFacts;
 pub(crate) use parking::{Arrival, Parked};
 pub use plan::Plan;
+pub(crate) use plan::largest_with_unread;
 pub(crate) use pool::{AGAIN, Kind, Tier};
 pub use pool::{Holder, Memory, MemoryFacts};

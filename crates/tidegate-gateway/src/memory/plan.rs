@@ -26,6 +26,11 @@ const PLACES: (u64, u64, u64) = (128 * 1024, LEAST / (128 * 1024), 4096);
 /// Answer bytes that one HTTP/2 connection may hold unsent where there is plenty: eight frames.
 const LARGEST_ROOM: u64 = 128 * 1024;
 
+/// The window of a connection with what nobody reads: as much again, which is what four streams may hold.
+pub(crate) const fn largest_with_unread(window: u32) -> u32 {
+    window.saturating_mul(2)
+}
+
 /// How many bytes may be held, and what that allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -91,6 +96,11 @@ impl Plan {
     /// The largest window of an HTTP/2 client's connection: a 16th of the number at most.
     pub(crate) fn largest_window(&self) -> u32 {
         u32::try_from((self.bytes / 16).clamp(LARGEST_WINDOW.0, LARGEST_WINDOW.1)).unwrap_or(LEAST_WINDOW)
+    }
+
+    /// The same with what nobody reads of it.
+    fn largest_with_unread(&self) -> u64 {
+        u64::from(largest_with_unread(self.largest_window()))
     }
 
     /// The most answer bytes that one HTTP/2 connection may hold unsent.
@@ -163,13 +173,16 @@ impl Plan {
         if self.tls { TLS } else { 0 }
     }
 
-    /// The proof of the worst case: the number, term by term, and how many fit.
+    /// The proof of the worst case: the number, term by term, and how many connections fit, of which there are
+    /// `max_connections` at most.
     #[must_use]
-    pub fn proof(&self) -> String {
+    pub fn proof(&self, max_connections: u64) -> String {
         let mut text = String::new();
         let kib = |bytes: u64| bytes.div_ceil(1024);
         let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
         let floors = self.tier(FLOOR_SHARE);
+        let (two, beyond2) = fit(floors, self.newcomers(), self.floor(), max_connections);
+        let (one, beyond1) = fit(floors, self.newcomers(), self.idle1(), max_connections);
         let tls = if self.tls { format!(" + TLS {}", kib(TLS)) } else { String::new() };
         let _ = write!(
             text,
@@ -180,7 +193,7 @@ impl Plan {
              #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more{}\n\
              #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB, an upload on its way to the origin then {} KiB; a body read before the door its bytes\n\
              #   a tunnel (WebSocket and the like) {} KiB in the place of its request\n\
-             #   connections that fit at the floor: {} of HTTP/2, {} of HTTP/1; beyond them {} and {} of clients that hold less than their share\n\
+             #   connections that fit at the floor: {two} of HTTP/2, {one} of HTTP/1; beyond them {beyond2} and {beyond1} of clients that hold less than their share\n\
              #   not in it: {}\n",
             mib(self.bytes),
             mib(self.fixed()),
@@ -199,7 +212,7 @@ impl Plan {
             kib(ROOM),
             kib(HEADS),
             kib(self.request()),
-            kib(u64::from(self.largest_window())),
+            kib(self.largest_with_unread()),
             kib(self.largest_room()),
             kib(self.asleep2()),
             kib(self.idle1()),
@@ -212,10 +225,6 @@ impl Plan {
             kib(FREE),
             kib(self.flows()),
             kib(self.tunnel()),
-            floors / self.floor(),
-            floors / self.idle1(),
-            self.newcomers() / self.floor(),
-            self.newcomers() / self.idle1(),
             self.said_of_the_rest(),
         );
         text
@@ -248,6 +257,18 @@ impl Plan {
     }
 }
 
+/// How many connections of `each` bytes fit into `floors`, with the reason if memory is not what bounds them, and how many
+/// more into what is kept for `newcomers`.
+fn fit(floors: u64, newcomers: u64, each: u64, max_connections: u64) -> (String, u64) {
+    let room = floors / each;
+    let beyond = (newcomers / each).min(max_connections.saturating_sub(room));
+    if room <= max_connections {
+        (room.to_string(), beyond)
+    } else {
+        (format!("{max_connections} (max-connections; there is memory for {room})"), beyond)
+    }
+}
+
 /// What floors may take together, in percent; see [`Tier`](super::Tier).
 pub(super) const FLOOR_SHARE: u64 = 85;
 
@@ -269,7 +290,7 @@ mod tests {
     fn the_proof_adds_up() {
         let plan = Plan::new(64 << 20, false, false);
         assert_eq!(plan.fixed() + plan.spendable(), 64 << 20);
-        let proof = plan.proof();
+        let proof = plan.proof(10_000);
         assert!(proof.starts_with("#   64 MiB at worst = fixed"), "{proof}");
         assert!(proof.lines().all(|line| line.starts_with('#')), "{proof}");
         for term in [
@@ -279,5 +300,16 @@ mod tests {
         ] {
             assert!(proof.contains(term), "no {term:?} in {proof}");
         }
+    }
+
+    #[test]
+    fn what_fits_is_the_smaller_of_memory_and_connections() {
+        assert_eq!(fit(1000, 100, 10, 1000), ("100".to_owned(), 10));
+        assert_eq!(fit(1000, 100, 10, 107), ("100".to_owned(), 7), "of both together there are no more");
+        assert_eq!(fit(1000, 100, 10, 100), ("100".to_owned(), 0));
+        assert_eq!(fit(1000, 100, 10, 99), ("99 (max-connections; there is memory for 100)".to_owned(), 0));
+        let proof = Plan::new(64 << 20, false, false).proof(3);
+        let line = "fit at the floor: 3 (max-connections; there is memory for ";
+        assert!(proof.contains(line) && proof.contains("beyond them 0 and 0 of"), "{proof}");
     }
 }

@@ -285,7 +285,10 @@ mod tests {
     async fn an_address_that_is_dead_or_deaf_leaves_time_for_the_next() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let alive = listener.local_addr().unwrap();
-        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // Bound and not listening: nobody else is given its port meanwhile.
+        let nobody = TcpSocket::new_v4().unwrap();
+        nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let dead = nobody.local_addr().unwrap();
         let (deaf, _waiting, _listener) = deaf().await;
         for addresses in [[dead, alive], [alive, dead], [deaf, alive], [alive, deaf]] {
             let due = Instant::now() + Duration::from_secs(2);

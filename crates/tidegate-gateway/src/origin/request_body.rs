@@ -37,6 +37,7 @@ struct Over {
     most: usize,
     /// So many bytes more until it may hold a lot, if there is memory.
     until: usize,
+    /// Pays for what may wait unwritten: until it is written, even if the body ends before.
     lease: Option<Lease>,
 }
 
@@ -119,6 +120,14 @@ impl Over {
                 self.most = plan.unwritten();
                 self.lease = None;
             }
+        }
+    }
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.line.pay_until_written(lease);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! [`Audience`]: a refusal is said as problem+json (RFC 9457), as a page for a person, or as a gRPC status.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tidegate::http::Problem;
 
 /// Who reads the refusal.
@@ -39,11 +39,17 @@ impl Audience {
     /// The answer that says it.
     #[must_use]
     pub fn answer(self, problem: &Problem) -> Response<Bytes> {
-        match self {
+        let mut response = match self {
             Self::Program => problem.answer_json(),
             Self::Person => page(problem),
             Self::Grpc => problem.answer_grpc(),
+        };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+            // It must say which methods there are for its target (RFC 9110 §15.5.6). The target of CONNECT, which alone
+            // is refused so, is a tunnel: there are none, as an empty field says (§10.2.1).
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
         }
+        response
     }
 }
 
@@ -75,7 +81,6 @@ fn page(problem: &Problem) -> Response<Bytes> {
 mod tests {
     use std::time::Duration;
 
-    use http::StatusCode;
     use http::header::RETRY_AFTER;
     use tidegate::Reason;
 

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tidegate::budget::Lease;
 use tokio::io::Interest;
 
-use super::{Either, End};
+use super::{Either, End, UNWRITTEN};
 use crate::unsent;
 
 /// Sees that the peer has gone, while somebody else owns the [`Socket`](super::Socket).
@@ -98,7 +98,7 @@ impl Watch {
         if self.end.owed.load(Ordering::Acquire) < most {
             return Poll::Ready(());
         }
-        let before = owing.replace(cx.waker().clone());
+        let before = owing.waiting.replace(cx.waker().clone());
         drop(owing);
         drop(before);
         Poll::Pending
@@ -107,6 +107,17 @@ impl Watch {
     /// Bytes were handed to whoever writes.
     pub(crate) fn owes(&self, bytes: usize) {
         self.end.owed.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    /// `lease` pays for what was handed over and is not written, until it is. What is less than [`UNWRITTEN`] every connection
+    /// has paid for.
+    pub(crate) fn pay_until_written(&self, lease: Lease) {
+        let mut owing = self.end.owing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Said under the lock, which whoever has written it takes after that.
+        let unwritten = self.end.owed.load(Ordering::Acquire) >= UNWRITTEN;
+        let over = if unwritten { owing.paid.replace(lease) } else { Some(lease) };
+        drop(owing);
+        drop(over);
     }
 
     /// From now on the kernel may hold more unsent, as `mark` says if that is more than at the begin; `lease` pays for that,

@@ -25,7 +25,7 @@ fn many(mut request: Request<()>) -> Request<()> {
 async fn it_counts_and_has_its_line() {
     let (lines, written) = sync_channel(100);
     let log = AccessLog::new(LogFormat::Json, Lines(lines));
-    let stand = Stand::logged("head-timeout = '150ms'", log).await;
+    let stand = Stand::logged("head-timeout = '1s'", log).await;
     for bad in ["GET /x HTTP/1.2\r\nHost: a\r\n\r\n", "GET /x HTTP/1.2\r\n\r\n"] {
         assert_eq!(stand.ask(bad).await.status, 400);
     }

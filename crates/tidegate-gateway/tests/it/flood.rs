@@ -48,7 +48,8 @@ async fn nobody_is_left(stand: &Stand) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_never_read_hold_up_nobody() {
-    let stand = Stand::new("limit = 1100").await;
+    // None is given up for not being read before all are there.
+    let stand = Stand::new("limit = 1100\nstall-timeout = '1h'").await;
     let mut crowd = Vec::new();
     for _ in 0..20 {
         let mut client = Wire2::connect(stand.address).await;

@@ -127,7 +127,7 @@ async fn the_origin_is_told_and_the_permit_stays_until_it_answers() {
     origin.request_head().await;
     drop(client);
     assert!(origin.rest().await.is_empty(), "the origin sees our half close");
-    assert_eq!(stand.metric("tidegate_lingering"), 1.0);
+    eventually("its work goes on", || stand.metric("tidegate_lingering") == 1.0).await;
     let mut next = stand.connect().await;
     next.send(get("/next")).await;
     eventually("the next one waits", || stand.waiting() == 1).await;

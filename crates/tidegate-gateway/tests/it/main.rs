@@ -13,6 +13,7 @@ mod figures;
 mod flood;
 mod gone;
 mod http2;
+mod kernel;
 mod ledger;
 mod load_report;
 mod origin;

@@ -193,7 +193,7 @@ async fn an_origin_without_room_is_given_up_after_its_time() {
 #[tokio::test]
 async fn a_broken_upload_is_not_the_origins_fault() {
     let origin = Origin2::start(100).await;
-    let stand = stand(&origin, "limit = 1\nstall-timeout = '200ms'").await;
+    let stand = stand(&origin, "limit = 1\nstall-timeout = '1s'").await;
     let answer =
         stand.ask("POST /hold HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
     assert_eq!((answer.status, answer.reason().as_str()), (408, "malformed"));

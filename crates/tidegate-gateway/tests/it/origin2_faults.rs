@@ -198,7 +198,7 @@ async fn those_that_wait_for_the_same_dial_share_its_failure() {
     // It takes connections, and never says a word of TLS.
     let script = Script::start().await;
     let url = script.to_string().replace("http://127.0.0.1", "https://localhost");
-    let words = "limit = 20\norigin-http2 = true\nconnect-timeout = '500ms'";
+    let words = "limit = 20\norigin-http2 = true\nconnect-timeout = '3s'";
     let stand = Stand::facing(url, words).await;
     let mut clients = Vec::new();
     for _ in 0..20 {

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use tidegate_gateway::origin::OriginSettings;
-use tokio::net::TcpListener;
 use tokio::time::sleep;
 
 use crate::origin::Origin;
 use crate::script::Script;
-use crate::stand::{Stand, bounded, eventually, get, post};
+use crate::stand::{Place, Stand, bounded, eventually, get, post};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -90,8 +89,8 @@ async fn a_request_that_kills_its_origin_is_not_sent_over_every_connection() {
 
 #[tokio::test]
 async fn an_origin_that_is_not_there_is_said_at_once() {
-    let nowhere = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let stand = Stand::facing(format!("http://{nowhere}"), "limit = 1").await;
+    let nobody = Place::new();
+    let stand = Stand::facing(format!("http://{}", nobody.address()), "limit = 1").await;
     for _ in 0..3 {
         let answer = stand.get("/").await;
         assert_eq!((answer.status, answer.reason().as_str()), (502, "origin_down"));
@@ -107,8 +106,8 @@ async fn an_origin_that_is_not_there_is_said_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_origin_that_is_killed_under_load_gives_502_and_works_again_when_it_returns() {
-    let stand = Stand::new("limit = 3").await;
-    let address = stand.origin.address;
+    let place = Place::new();
+    let stand = Stand::before(Origin::on(place.listen().await), "limit = 3", |_| ()).await;
     let mut clients = Vec::new();
     for _ in 0..6 {
         let mut client = stand.connect().await;
@@ -123,10 +122,7 @@ async fn an_origin_that_is_killed_under_load_gives_502_and_works_again_when_it_r
     }
     eventually("no permit is lost", || stand.in_flight() == 0).await;
     assert_eq!(stand.get("/").await.status, 502);
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    let again = Origin::on(socket.listen(64).unwrap());
+    let again = Origin::on(place.listen().await);
     assert_eq!(stand.get("/hello").await.status, 200);
     let mut held = Vec::new();
     for _ in 0..3 {
@@ -146,8 +142,8 @@ async fn an_origin_that_is_killed_under_load_gives_502_and_works_again_when_it_r
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_any_number_of_failures_the_first_request_finds_the_origin_again() {
     assert!(OriginSettings::default().connect_timeout <= Duration::from_secs(2), "the longest dial");
-    let stand = Stand::new("").await;
-    let address = stand.origin.address;
+    let place = Place::new();
+    let stand = Stand::before(Origin::on(place.listen().await), "", |_| ()).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
         let mut client = stand.connect().await;
@@ -164,10 +160,7 @@ async fn after_any_number_of_failures_the_first_request_finds_the_origin_again()
         assert_eq!((answer.status, answer.reason().as_str()), (502, "origin_down"));
     }
     eventually("no permit is lost", || stand.in_flight() == 0).await;
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
-    let again = Origin::on(socket.listen(64).unwrap());
+    let again = Origin::on(place.listen().await);
     for _ in 0..50 {
         assert_eq!(stand.get("/hello").await.status, 200);
     }
@@ -187,7 +180,7 @@ fn the_documents_say_when_a_silent_origin_is_gone() {
 #[tokio::test]
 async fn a_silent_origin_is_given_up_after_its_time() {
     let script = Script::start().await;
-    let stand = Stand::facing(&script, "limit = 1\norigin-timeout = '100ms'").await;
+    let stand = Stand::facing(&script, "limit = 1\norigin-timeout = '1s'").await;
     let mut client = stand.connect().await;
     client.send(get("/")).await;
     let mut origin = script.accept().await;
@@ -209,14 +202,14 @@ async fn a_silent_origin_is_given_up_after_its_time() {
 #[tokio::test]
 async fn an_upload_may_take_longer_than_an_answer() {
     let script = Script::start().await;
-    let stand = Stand::facing(&script, "limit = 1\norigin-timeout = '500ms'").await;
+    let stand = Stand::facing(&script, "limit = 1\norigin-timeout = '2s'").await;
     let mut client = stand.connect().await;
     client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
     let mut origin = script.accept().await;
     origin.request_head().await;
     for _ in 0..12 {
         client.send("1\r\nx\r\n").await;
-        sleep(Duration::from_millis(80)).await;
+        sleep(Duration::from_millis(200)).await;
     }
     client.send("0\r\n\r\n").await;
     origin.bytes(12 * 6 + 5).await;

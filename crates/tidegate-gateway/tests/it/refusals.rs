@@ -124,13 +124,12 @@ async fn a_wait_ends_in_time() {
 
 #[tokio::test]
 async fn who_has_no_time_does_not_wait_for_nothing() {
-    let stand = Stand::new("limit = 1").await;
+    let stand = Stand::new("limit = 1\nmax-wait = '1h'\nclient-timeout = '10h'").await;
     let first = full(&stand).await;
-    let begun = tokio::time::Instant::now();
     let answer = stand.ask("GET /x HTTP/1.1\r\nHost: a\r\nX-Request-Timeout: 100ms\r\n\r\n").await;
     assert_eq!(answer.status, 503);
     assert!(matches!(answer.reason().as_str(), "deadline" | "expired"), "{answer:?}");
-    assert!(begun.elapsed() < Duration::from_secs(4), "long before the longest wait is over");
+    // That it came at all: the longest wait is an hour.
     free(&stand, first).await;
 }
 

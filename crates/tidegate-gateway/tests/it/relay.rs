@@ -1,10 +1,11 @@
 //! What a client sends reaches the origin, and the answer the client, as HTTP/1 means it.
 
+use http::Request;
 use tokio::io::AsyncWriteExt;
 
 use crate::stand::{Stand, bounded, eventually, get, post};
 use crate::wire::Wire;
-use crate::wire2::{Wire2, get2};
+use crate::wire2::{Wire2, get2, whole};
 
 #[tokio::test]
 async fn a_request_and_its_answer_pass() {
@@ -218,6 +219,11 @@ async fn the_target_names_the_host_once() {
     }
     let answer = stand.ask("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     assert_eq!((answer.status, answer.header("connection")), (405, "close"));
+    assert_eq!(answer.headers["allow"], "", "no method is for such a target, and that is said");
+    let mut client = Wire2::connect(stand.address).await;
+    let (answer, _) = client.begin(Request::connect("a.example:443").body(()).unwrap(), false).await;
+    let answer = whole(answer).await.unwrap();
+    assert_eq!((answer.head.status.as_u16(), &answer.head.headers["allow"]), (405, &"".parse().unwrap()));
     assert_eq!(stand.origin.count(), before);
 }
 

@@ -84,6 +84,31 @@ async fn a_client_that_answers_no_ping_has_gone() {
     assert_eq!(stand.gateway.limiter().stats().waiting, 0);
 }
 
+/// The gate may be late itself: what has come counts, whether it has been read or not.
+#[tokio::test(start_paused = true)]
+async fn settings_are_acknowledged_in_time_if_that_was_not_read_in_time() {
+    for round in 0..20 {
+        let stand = Stand::new("memory = '64MiB'").await;
+        let mut wire = connect(&stand).await;
+        assert!(next(&mut wire, kind::SETTINGS).await.is_some());
+        wire.frames([Frame::settings_ack()]).await.unwrap();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        assert!(next_of(&mut wire, kind::PING).await.is_some(), "round {round}: it has acknowledged them");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_answered_in_time_if_that_was_not_read_in_time() {
+    for round in 0..10 {
+        let stand = Stand::new("memory = '64MiB'\nidle-timeout = '10m'").await;
+        let mut wire = connect(&stand).await;
+        let ping = next_of(&mut wire, kind::PING).await.unwrap();
+        wire.frames([Frame::new(kind::PING, flag::ACK, 0, ping.payload)]).await.unwrap();
+        tokio::time::advance(Duration::from_secs(21)).await;
+        assert!(next_of(&mut wire, kind::PING).await.is_some(), "round {round}: it has answered");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_given_no_credit_is_reset_in_its_time() {
     let stand = Stand::new("memory = '64MiB'\nstall-timeout = '3s'").await;

@@ -11,7 +11,7 @@ use crate::wire2::{Wire2, get2, post2, whole};
 
 #[tokio::test]
 async fn a_head_must_arrive_in_time() {
-    let stand = Stand::new("limit = 2\nhead-timeout = '200ms'").await;
+    let stand = Stand::new("limit = 2\nhead-timeout = '1s'").await;
     for part in ["GET / HTTP/1.1\r\nHo", "POST "] {
         let answer = stand.ask(part).await;
         assert_eq!((answer.status, answer.reason().as_str()), (408, "malformed"));
@@ -36,7 +36,7 @@ async fn a_head_must_arrive_in_time() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed() {
-    let stand = Stand::new("limit = 2\nidle-timeout = '100ms'").await;
+    let stand = Stand::new("limit = 2\nidle-timeout = '1s'").await;
     let mut wire = stand.connect().await;
     wire.send(get("/hello")).await;
     assert_eq!(wire.answer().await.status, 200);
@@ -88,7 +88,8 @@ async fn a_trickle_is_cut_off() {
 
 #[tokio::test]
 async fn a_reader_that_does_not_read_gives_its_permit_back() {
-    let stand = Stand::new("limit = 2\nstall-timeout = '300ms'").await;
+    // Less than the second after which it would count as a stream.
+    let stand = Stand::new("limit = 2\nstall-timeout = '900ms'").await;
     let mut wire = stand.connect().await;
     wire.send(get("/big/100000000")).await;
     assert_eq!(wire.head().await.unwrap().0, 200);
@@ -111,7 +112,7 @@ async fn a_reader_that_does_not_read_gives_its_permit_back() {
 #[tokio::test]
 async fn a_connection_whose_answers_are_not_read_does_not_stay_until_it_is_idle() {
     let stand =
-        Stand::new("limit = 4\nstall-timeout = '100ms'\nhead-timeout = '300ms'\nidle-timeout = '1h'").await;
+        Stand::new("limit = 4\nstall-timeout = '400ms'\nhead-timeout = '2s'\nidle-timeout = '1h'").await;
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(0);
     let mut silent = Wire2::over(TcpStream::connect(stand.address).await.unwrap(), &builder).await;
@@ -160,7 +161,7 @@ async fn readers_that_do_not_read_leave_the_limit_to_others() {
 #[tokio::test]
 async fn a_slow_reader_that_keeps_reading_is_served() {
     const SIZE: usize = 3_000_000;
-    let stand = Stand::new("limit = 2\nstall-timeout = '2s'\nidle-timeout = '200ms'").await;
+    let stand = Stand::new("limit = 2\nstall-timeout = '5s'\nidle-timeout = '500ms'").await;
     let mut wire = stand.connect().await;
     // Of known length, so that the end of the work is far from the end of the reading.
     let body = "x".repeat(SIZE);

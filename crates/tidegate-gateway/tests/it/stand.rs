@@ -10,14 +10,15 @@ use tidegate_gateway::config::{Config, Effective};
 use tidegate_gateway::gateway::Gateway;
 use tidegate_gateway::listen::Shutdown;
 use tidegate_gateway::observe::AccessLog;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::origin::Origin;
 use crate::wire::{Answer, Wire};
 
-/// Long enough for the slowest machine; nothing that works takes as long.
-pub(crate) const BOUND: Duration = Duration::from_secs(10);
+/// Long enough for the slowest machine that has other things to do; nothing that works takes as long.
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stand {
     pub(crate) gateway: Arc<Gateway>,
@@ -62,8 +63,12 @@ impl Stand {
         change: impl FnOnce(&mut Effective),
         log: Option<AccessLog>,
     ) -> Self {
-        let text =
+        let mut text =
             format!("origin = '{}'\nlisten = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n{words}", origin.url);
+        if !words.contains("connect-timeout") {
+            // A dial that a busy machine is slow with fails in tests of that alone.
+            text.push_str("\nconnect-timeout = '1m'");
+        }
         let mut effective = Effective::new(Config::parse(&text).unwrap()).unwrap();
         change(&mut effective);
         let shutdown = Shutdown::new();
@@ -153,6 +158,40 @@ pub(crate) fn get(path: &str) -> String {
 
 pub(crate) fn post(path: &str, body: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// An address that stays the test's own, whether anybody listens there or not: nobody else is given its port meanwhile.
+pub(crate) struct Place(TcpSocket);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self::of(([127, 0, 0, 1], 0).into())
+    }
+
+    fn of(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        // Without it the place could not be shared with those that listen.
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    /// Listens, as soon as who listened before has gone.
+    pub(crate) async fn listen(&self) -> TcpListener {
+        bounded("the place is free", async {
+            loop {
+                if let Ok(listener) = Self::of(self.address()).0.listen(64) {
+                    return listener;
+                }
+                sleep(Duration::from_millis(3)).await;
+            }
+        })
+        .await
+    }
 }
 
 /// Waits until it holds.

@@ -22,7 +22,7 @@ pub(crate) struct Secure {
 
 impl Secure {
     async fn new(name: &str) -> Self {
-        Self::with(name, "limit = 2\nhead-timeout = '1s'").await
+        Self::with(name, "limit = 2").await
     }
 
     pub(crate) async fn with(name: &str, words: &str) -> Self {
@@ -113,7 +113,7 @@ async fn an_origin_that_nobody_vouches_for_is_not_spoken_to() {
 
 #[tokio::test]
 async fn what_is_not_tls_ends_the_connection() {
-    let secure = Secure::new("junk").await;
+    let secure = Secure::with("junk", "limit = 2\nhead-timeout = '1s'").await;
     for junk in [get("/x").as_bytes(), &[0x16, 3, 1, 0xff, 0xff], &[0; 5000], b"\x16\x03\x01"] {
         let mut wire = secure.stand.connect().await;
         wire.send(junk).await;

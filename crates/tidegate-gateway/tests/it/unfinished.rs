@@ -2,6 +2,7 @@
 
 use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, code, flag, kind};
 
+use crate::origin::Seen;
 use crate::stand::{Stand, bounded, eventually};
 
 /// Fields of the table, a byte each, as many as a head may have by its size: 33 of its 32 KiB each.
@@ -24,6 +25,39 @@ async fn begin(stand: &Stand) -> Wire {
         .extend([Frame::headers(1, flag::END_STREAM, one.to_vec()), Frame::continuation(1, 0, two.to_vec())]);
     wire.send(&first).await.unwrap();
     wire
+}
+
+/// One that keeps its floor, and more frames.
+async fn open(stand: &Stand, frames: Vec<Frame>) -> Wire {
+    let mut wire = Wire::connect(stand.address).await.unwrap();
+    let mut first = PREFACE.to_vec();
+    first.extend([Frame::settings(&[]), Frame::ping([1; 8])]);
+    wire.send(&first).await.unwrap();
+    assert!(next(&mut wire, kind::PING).await.is_some());
+    wire.frames(frames).await.unwrap();
+    wire
+}
+
+/// A crowd that leaves no memory for what may grow: connections with a request may take more than seven tenths.
+async fn full(stand: &Stand, rest: f64) -> Vec<Wire> {
+    let most = stand.metric("tidegate_memory_limit_bytes");
+    let mut crowd = Vec::new();
+    while charged(stand) < rest + (most - rest) * 0.7 {
+        let get = Block::get("/hold").bytes();
+        crowd.push(open(stand, vec![Frame::headers(1, flag::END_STREAM | flag::END_HEADERS, get)]).await);
+        assert!(crowd.len() < 100, "there is no end");
+    }
+    crowd
+}
+
+/// An honest head of more than a frame.
+fn long_head() -> Vec<Frame> {
+    let head = Block::get("/hello").field("cookie", &"x".repeat(18_000)).bytes();
+    let (one, two) = head.split_at(16 * 1024);
+    vec![
+        Frame::headers(1, flag::END_STREAM, one.to_vec()),
+        Frame::continuation(1, flag::END_HEADERS, two.to_vec()),
+    ]
 }
 
 async fn next(wire: &mut Wire, wanted: u8) -> Option<Frame> {
@@ -78,7 +112,8 @@ async fn a_block_for_which_there_is_no_memory_ends_its_connection() {
     assert!(crowd.len() > 5, "{}", crowd.len());
     let mut last = crowd.pop().unwrap();
     let away = next(&mut last, kind::GOAWAY).await.expect("it is told why");
-    assert_eq!(away.number(4), Some(code::ENHANCE_YOUR_CALM));
+    // Nothing of it was done, and it may ask again.
+    assert_eq!((away.number(0), away.number(4)), (Some(0), Some(code::NO_ERROR)));
     assert_eq!(next(&mut last, kind::DATA).await, None);
     assert!(
         stand.metric("tidegate_memory_charged_peak_bytes") <= stand.metric("tidegate_memory_limit_bytes")
@@ -88,4 +123,47 @@ async fn a_block_for_which_there_is_no_memory_ends_its_connection() {
     assert_eq!(stand.get("/hello").await.status, 200);
     drop((crowd, last));
     eventually("all is back", || charged(&stand) == rest).await;
+}
+
+#[tokio::test]
+async fn a_long_head_waits_for_memory_and_is_answered() {
+    let words = "memory = '32MiB'\nhead-timeout = '10m'\nidle-timeout = '10m'\nmax-wait = '10m'\nclient-timeout = '1h'";
+    let stand = Stand::new(words).await;
+    let rest = charged(&stand);
+    let mut honest = open(&stand, Vec::new()).await;
+    let crowd = full(&stand, rest).await;
+    let refused = stand.metric("tidegate_memory_refused_total");
+    honest.frames(long_head()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let helloed = || stand.origin.seen().iter().filter(|seen| seen.target == "/hello").count();
+    assert_eq!((helloed(), stand.metric("tidegate_memory_refused_total")), (0, refused), "it waits");
+    stand.origin.release(100);
+    drop(crowd);
+    assert!(next(&mut honest, kind::HEADERS).await.is_some(), "it is answered");
+    let cookie = |seen: &Seen| seen.header("cookie").len() == 18_000;
+    assert!(stand.origin.seen().iter().any(cookie));
+    // The connection goes on.
+    honest
+        .frames([Frame::headers(3, flag::END_STREAM | flag::END_HEADERS, Block::get("/hello").bytes())])
+        .await
+        .unwrap();
+    assert!(next(&mut honest, kind::HEADERS).await.is_some());
+    assert_eq!(helloed(), 2);
+    drop(honest);
+    eventually("all is back", || charged(&stand) == rest).await;
+}
+
+#[tokio::test]
+async fn a_long_head_waits_no_longer_than_requests_do() {
+    let words = "memory = '32MiB'\nhead-timeout = '10m'\nidle-timeout = '10m'\nmax-wait = '200ms'";
+    let stand = Stand::new(words).await;
+    let rest = charged(&stand);
+    let mut honest = open(&stand, Vec::new()).await;
+    let crowd = full(&stand, rest).await;
+    honest.frames(long_head()).await.unwrap();
+    let away = next(&mut honest, kind::GOAWAY).await.expect("it is told why");
+    assert_eq!((away.number(0), away.number(4)), (Some(0), Some(code::NO_ERROR)));
+    assert_eq!(next(&mut honest, kind::DATA).await, None);
+    assert!(stand.origin.seen().iter().all(|seen| seen.target == "/hold"));
+    drop(crowd);
 }

@@ -20,7 +20,15 @@ use crate::spec::Distribution;
 const LONGEST_QUEUE: usize = 1_000_000;
 
 /// What the origin can do.
+///
+/// ```
+/// use tidegate_lab::origin::OriginSettings;
+///
+/// let mut settings = OriginSettings::default();
+/// settings.workers = 4;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct OriginSettings {
     /// Requests worked on at once.
     pub workers: usize,

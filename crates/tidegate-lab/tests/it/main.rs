@@ -21,11 +21,9 @@ async fn origin(settings: OriginSettings) -> SocketAddr {
 }
 
 fn quick() -> OriginSettings {
-    OriginSettings {
-        mean: Duration::from_millis(1),
-        distribution: Distribution::Fixed,
-        ..OriginSettings::default()
-    }
+    let mut settings = OriginSettings::default();
+    (settings.mean, settings.distribution) = (Duration::from_millis(1), Distribution::Fixed);
+    settings
 }
 
 fn constant(rate: &str) -> Crowd {
@@ -80,7 +78,8 @@ async fn every_request_is_accounted_for_on_both_sides() {
 
 #[tokio::test]
 async fn the_origin_works_on_for_clients_that_left() {
-    let one = OriginSettings { workers: 1, mean: Duration::from_millis(20), ..quick() };
+    let mut one = quick();
+    (one.workers, one.mean) = (1, Duration::from_millis(20));
     let address = origin(one).await;
     let leave = Some("100%@30ms".parse().unwrap());
     let report = run(LoadSettings { leave, crowd: constant("500"), ..load(address) }).await.unwrap();
@@ -95,9 +94,11 @@ async fn the_origin_works_on_for_clients_that_left() {
 
 #[tokio::test]
 async fn requests_beyond_the_connections_are_failed_not_queued() {
-    let stuck = OriginSettings { workers: 1, mean: Duration::from_secs(600), ..quick() };
+    let mut stuck = quick();
+    (stuck.workers, stuck.mean) = (1, Duration::from_secs(600));
     let address = origin(stuck).await;
-    let settings = LoadSettings { connections: 10, timeout: Duration::from_millis(1500), ..load(address) };
+    // Long after the last has come: until then no connection is given back.
+    let settings = LoadSettings { connections: 10, timeout: Duration::from_secs(6), ..load(address) };
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.timed_out, report.failed), (199, 10, 189));
     assert_eq!(stat(address, "peak").await, 10);
@@ -105,7 +106,10 @@ async fn requests_beyond_the_connections_are_failed_not_queued() {
 
 #[tokio::test]
 async fn failed_requests_are_retried_as_often_as_told() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening: nobody else is given its port meanwhile.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = nobody.local_addr().unwrap();
     let settings = LoadSettings { retries: 3, crowd: constant("20"), ..load(closed) };
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.failed, report.attempts), (19, 19, 76));
@@ -171,7 +175,9 @@ async fn it_changes_while_it_runs_and_explains_mistakes() {
 
 #[tokio::test]
 async fn a_closed_loop_sends_no_more_than_it_has_clients() {
-    let address = origin(OriginSettings { workers: 2, ..quick() }).await;
+    let mut two = quick();
+    two.workers = 2;
+    let address = origin(two).await;
     let run =
         Run::prepare(LoadSettings { crowd: Crowd::Closed { clients: 4 }, ..load(address) }).await.unwrap();
     let live = run.live();
@@ -186,10 +192,12 @@ async fn a_closed_loop_sends_no_more_than_it_has_clients() {
 
 #[tokio::test]
 async fn clients_that_leave_during_the_delay_are_work_for_nobody() {
-    let delay = Duration::from_millis(300);
-    let address = origin(OriginSettings { workers: 1, delay, ..quick() }).await;
+    let delay = Duration::from_secs(3);
+    let mut late = quick();
+    (late.workers, late.delay) = (1, delay);
+    let address = origin(late).await;
     // Late enough that a busy machine has brought the request to the origin, and well before the delay is over.
-    let leave = Some("100%@150ms".parse().unwrap());
+    let leave = Some("100%@1s".parse().unwrap());
     let report = run(LoadSettings { leave, crowd: constant("20"), ..load(address) }).await.unwrap();
     assert_eq!((report.offered, report.left), (19, 19));
     while stat(address, "served_gone").await < 19 {

@@ -57,7 +57,8 @@ impl Stop {
 /// How an ask that may wait is answered.
 pub(super) enum Entered {
     Granted,
-    Waits(Arc<Seat>),
+    /// On this seat; to look again at that time.
+    Waits(Arc<Seat>, u64),
 }
 
 pub(super) struct Desk {
@@ -244,13 +245,15 @@ impl Desk {
             return Err(Full { reason: Reason::QueueFull, ..full });
         }
         self.serve_up(id, now, wakes);
-        Ok(Entered::Waits(seat))
+        Ok(Entered::Waits(seat, self.next_look(now)))
     }
 
     /// Time has passed: one that asked in vain may be forgotten by now, and its share be had by others; what somebody was
-    /// granted and did not fetch passes on.
-    pub(super) fn look_again(&mut self, seat: &Seat, clock: &Clock, wakes: &mut Wakes) {
-        self.serve_up(seat.id, clock.now(), wakes);
+    /// granted and did not fetch passes on. When to look once more.
+    pub(super) fn look_again(&mut self, seat: &Seat, clock: &Clock, wakes: &mut Wakes) -> u64 {
+        let now = clock.now();
+        self.serve_up(seat.id, now, wakes);
+        self.next_look(now)
     }
 
     /// The ask on `seat` is given up. Says what it left, and hands out the waker.

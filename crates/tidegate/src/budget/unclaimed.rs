@@ -1,7 +1,7 @@
 //! What was granted and not fetched: it passes on when others wait.
 //!
 //! When is [the rule](crate::overdue) of all that is granted; whoever comes later lines up anew. It is looked whenever anything
-//! happens to the tree while somebody waits, and by those whose wait is bounded, every second.
+//! happens to the tree while somebody waits, and by those whose wait is bounded: every second, and when it would tell more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +12,10 @@ use crate::overdue::{Look, Looks};
 
 use super::desk::Desk;
 use super::seat::Seat;
+
+/// How often who waits beside others with shares, or with a bound, looks again: nobody tells it when one of them does not ask
+/// any more, or does not come for what it was granted.
+const LOOK_AGAIN: u64 = 1_000_000_000;
 
 /// Grants that may be unclaimed, the oldest first.
 #[derive(Debug, Default)]
@@ -36,6 +40,14 @@ impl Unclaimed {
         self.all.push_back((now, Arc::clone(seat)));
     }
 
+    /// When a look would tell more of the oldest of them.
+    fn next_look(&mut self) -> Option<u64> {
+        while self.all.front().is_some_and(|(_, seat)| !seat.is_unclaimed()) {
+            self.all.pop_front();
+        }
+        self.all.front().map(|(at, _)| self.looks.next_for(*at))
+    }
+
     /// Takes one back that this look finds overdue.
     fn lapse(&mut self, look: Look) -> Option<Arc<Seat>> {
         loop {
@@ -52,6 +64,13 @@ impl Unclaimed {
 }
 
 impl Desk {
+    /// When who waits should look again if nothing happens until then: after [`LOOK_AGAIN`], or when what nobody came for
+    /// may pass on.
+    pub(super) fn next_look(&mut self, now: u64) -> u64 {
+        let regular = now.saturating_add(LOOK_AGAIN);
+        self.unclaimed.next_look().map_or(regular, |next| regular.min(next))
+    }
+
     /// Takes back what was granted long ago and nobody came for, if somebody waits; where that was. To be
     /// [served](Self::serve_up) there.
     pub(super) fn take_back_unclaimed(&mut self, now: u64) -> Vec<NodeId> {

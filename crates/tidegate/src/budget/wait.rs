@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tidegate_control::credit::Urgency;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::refused::Reason;
 
@@ -27,8 +27,9 @@ use super::seat::{Leaving, Seat, Told};
 ///
 /// Kept and **not polled**, it keeps bytes that it was granted from others for about a second: then they pass on to whoever
 /// waits, and it lines up anew when it is polled. That takes two looks, 0.1 s apart or more, so that a program that was stopped
-/// takes them from nobody who had no chance to come; it is looked with whatever happens to the tree, and every second by those
-/// whose own wait is [bounded](Self::within).
+/// takes them from nobody who had no chance to come; it is looked with whatever happens to the tree, and by those whose own wait
+/// is [bounded](Self::within), who look when it can tell: while one of them waits, bytes stay with whoever does not come for
+/// 1.1 s, and little more. Where nobody's wait is bounded and nothing happens, they stay.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -100,8 +101,9 @@ impl Leasing {
         match entered {
             Err(full) => Poll::Ready(Err(full)),
             Ok(Entered::Granted) => Poll::Ready(Ok(Lease::new(self.budget.clone(), self.bytes))),
-            Ok(Entered::Waits(seat)) => {
-                let watch = Watch::new(end, shares || end.is_some());
+            Ok(Entered::Waits(seat, next)) => {
+                let again = (shares || end.is_some()).then(|| clock.instant(next)).flatten();
+                let watch = Watch::new(end, again);
                 self.state = State::Waiting(seat, watch);
                 Poll::Pending
             }
@@ -167,7 +169,8 @@ impl Future for Leasing {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(false) => {
                     let tree = this.budget.tree();
-                    tree.visit(|desk, wakes| desk.look_again(seat, &tree.clock, wakes));
+                    let next = tree.visit(|desk, wakes| desk.look_again(seat, &tree.clock, wakes));
+                    *watch = watch.take().and_then(|watch| watch.wound(tree.clock.instant(next)));
                 }
                 Poll::Ready(true) => {
                     let waiting = std::mem::replace(&mut this.state, State::Done);
@@ -179,47 +182,33 @@ impl Future for Leasing {
     }
 }
 
-/// How often who waits beside others with shares, or with a bound, looks again: nobody tells it when one of them does not ask
-/// any more, or does not come for what it was granted.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
 /// The clock beside a wait.
 #[derive(Debug)]
 struct Watch {
     sleep: Pin<Box<Sleep>>,
     end: Option<Instant>,
-    again: bool,
 }
 
 impl Watch {
     /// `None` if there is nothing to watch for, or no runtime to do it.
-    fn new(end: Option<Instant>, again: bool) -> Option<Self> {
-        let any = (again || end.is_some()) && Handle::try_current().is_ok();
-        any.then(|| Self { sleep: Box::pin(sleep(Duration::ZERO)), end, again }).map(Self::set)
+    fn new(end: Option<Instant>, again: Option<Instant>) -> Option<Self> {
+        let first = again.into_iter().chain(end).min().filter(|_| Handle::try_current().is_ok())?;
+        Some(Self { sleep: Box::pin(sleep_until(first)), end })
     }
 
-    fn set(mut self) -> Self {
-        self.wind();
-        self
+    /// To look again then.
+    fn wound(mut self, again: Option<Instant>) -> Option<Self> {
+        let next = again.into_iter().chain(self.end).min()?;
+        self.sleep.as_mut().reset(next);
+        Some(self)
     }
 
-    fn wind(&mut self) {
-        let next = if self.again { self.sleep.deadline().checked_add(LOOK_AGAIN) } else { None };
-        if let Some(at) = next.into_iter().chain(self.end).min() {
-            self.sleep.as_mut().reset(at);
-        }
-    }
-
-    /// Ready with true at the end, with false when it is time to look again.
+    /// Ready with true at the end, with false when it is time to look again: to be wound before it is polled once more.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.sleep.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        if self.end.is_some_and(|end| end <= self.sleep.deadline()) {
-            return Poll::Ready(true);
-        }
-        self.wind();
-        Poll::Ready(false)
+        Poll::Ready(self.end.is_some_and(|end| end <= self.sleep.deadline()))
     }
 }
 

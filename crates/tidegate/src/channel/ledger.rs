@@ -200,6 +200,13 @@ impl Ledger {
         }
     }
 
+    /// The receiver takes one out of the queue.
+    #[inline]
+    pub(super) fn deliver(&mut self, bytes: u64) {
+        self.queued.take(bytes, 1);
+        self.tally.delivered += 1;
+    }
+
     /// The receiver found nothing. Unless something is still in hand, the time from now on is no measure of its pace.
     pub(super) fn starve(&mut self) {
         if !std::mem::replace(&mut self.starved, true) && !self.is_busy() {

@@ -205,6 +205,37 @@ fn loom_the_receiver_takes_while_policy_displaces() {
     });
 }
 
+/// Items that come in quick succession are taken beside the outlet, as long as they are alone.
+#[test]
+fn loom_what_is_taken_beside_the_outlet_makes_room_for_who_waits() {
+    explore(|| {
+        let (sender, mut receiver) = channel(1);
+        for _ in 0..5 {
+            drop(lease(sender, &mut receiver, 1));
+        }
+        assert!(sender.offer(1).unwrap().is_accepted());
+        let taker = thread::spawn(move || {
+            drop(receiver.try_recv().unwrap());
+            receiver
+        });
+        let (rings, waker) = Rings::waker();
+        let mut reserve = sender.reserve(1);
+        let polled = poll(&mut reserve, &waker);
+        let receiver = taker.join().unwrap();
+        let permit = match polled {
+            Poll::Ready(permit) => permit,
+            Poll::Pending => {
+                assert_eq!(rings.heard(), 1, "a sleeper was forgotten");
+                let Poll::Ready(permit) = poll(&mut reserve, &waker) else { panic!("it was granted") };
+                permit
+            }
+        };
+        drop(permit.unwrap());
+        whole(sender, 1);
+        drop(receiver);
+    });
+}
+
 #[test]
 fn loom_charges_move_towards_each_other() {
     explore(|| {

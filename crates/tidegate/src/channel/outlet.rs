@@ -56,14 +56,26 @@ impl Returns {
     #[inline]
     pub(super) fn free(&mut self, need: Need, items: usize, since: u64) {
         self.freed.add(need.bytes, items);
-        let tag = need.tag as usize;
-        if tag >= self.sums.len() {
-            // There are as many as tags, at most.
-            self.sums.resize(tag + 1, Sum::default());
+        let freed = Amount { bytes: need.bytes, items };
+        let moment = u128::from(need.bytes) * u128::from(since);
+        match self.sums.get_mut(need.tag as usize) {
+            Some(sum) => sum.add(freed, moment),
+            None => self.first_of(need.tag as usize, Sum { freed, moment }),
         }
-        if let Some(sum) = self.sums.get_mut(tag) {
-            sum.freed.add(need.bytes, items);
-            sum.moment = sum.moment.wrapping_add(u128::from(need.bytes) * u128::from(since));
-        }
+    }
+
+    /// The first of its tag, of which there are a bounded number.
+    #[cold]
+    fn first_of(&mut self, tag: usize, first: Sum) {
+        self.sums.resize(tag, Sum::default());
+        self.sums.push(first);
+    }
+}
+
+impl Sum {
+    #[inline]
+    fn add(&mut self, freed: Amount, moment: u128) {
+        self.freed.add(freed.bytes, freed.items);
+        self.moment = self.moment.wrapping_add(moment);
     }
 }

@@ -51,11 +51,15 @@ impl Pace {
     /// About now: to half a millisecond while the pace is steady.
     #[inline]
     pub(super) fn about(&mut self, clock: &Clock) -> u64 {
-        if self.left > 0 {
-            self.left -= 1;
-            return self.at;
-        }
-        self.now(clock)
+        if self.shares() { self.at } else { self.now(clock) }
+    }
+
+    /// Does an event take the last look's word for it?
+    #[inline]
+    pub(super) fn shares(&mut self) -> bool {
+        let shares = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        shares
     }
 
     /// Now. What happened since the last look enters the means.

@@ -24,9 +24,21 @@ use super::shared::{Core, Queued, Shared};
 /// ([`Tally::abandoned`](super::Tally::abandoned)). To lose nothing, [`close`](Self::close) it first and receive what is left.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
+    reach: Reach,
+}
+
+/// How far the receiver has come.
+#[derive(Default)]
+struct Reach {
     /// Items in the outlet when last seen: saves a look into an empty one. Policy may have displaced some since.
     ahead: usize,
+    /// Items that it took beside the outlet since it was last there.
+    beside: u32,
 }
+
+/// Items that are taken beside the outlet until what is noted there is folded in all the same: the measure of the pace waits no
+/// longer for it.
+const BESIDE: u32 = 15;
 
 /// There is nothing to receive right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +62,8 @@ impl fmt::Display for TryRecvError {
 impl Error for TryRecvError {}
 
 impl<T> Receiver<T> {
-    pub(super) const fn new(shared: Arc<Shared<T>>) -> Self {
-        Self { shared, ahead: 0 }
+    pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
+        Self { shared, reach: Reach::default() }
     }
 
     /// Takes no more: those that wait have their items handed back. What is in the channel, and what comes with room that
@@ -91,21 +103,29 @@ impl<T> Receiver<T> {
 
     /// The next item, or the lock under which there was none.
     #[inline(always)] // it hands an item on by value: a call would copy it once more
-    fn next<'s>(shared: &'s Shared<T>, ahead: &mut usize) -> Result<Queued<T>, MutexGuard<'s, Core<T>>> {
-        if *ahead > 0 {
+    fn next<'s>(shared: &'s Shared<T>, reach: &mut Reach) -> Result<Queued<T>, MutexGuard<'s, Core<T>>> {
+        if reach.ahead > 0 {
             if let Some(queued) = shared.lock_outlet().next() {
-                *ahead -= 1;
+                reach.ahead -= 1;
+                return Ok(queued);
+            }
+            reach.ahead = 0;
+        }
+        let mut core = shared.lock();
+        // The outlet is empty. For one item the way through it is not worth it.
+        if core.queue.len() == 1 && reach.beside < BESIDE {
+            if let Some(queued) = core.take_alone() {
+                reach.beside += 1;
                 return Ok(queued);
             }
         }
-        let mut core = shared.lock();
+        reach.beside = 0;
         let mut outlet = shared.fold(&mut core);
         std::mem::swap(&mut core.queue, &mut outlet.queue);
         if let Some(queued) = outlet.next() {
-            *ahead = outlet.queue.len();
+            reach.ahead = outlet.queue.len();
             return Ok(queued);
         }
-        *ahead = 0;
         core.ledger.starve();
         shared.attend(&core, &mut outlet);
         drop(outlet);
@@ -128,7 +148,7 @@ impl<T: Send + 'static> Receiver<T> {
     /// # Errors
     /// [`TryRecvError`] if there is none.
     pub fn try_recv(&mut self) -> Result<Leased<T>, TryRecvError> {
-        match Self::next(&self.shared, &mut self.ahead) {
+        match Self::next(&self.shared, &mut self.reach) {
             Ok(queued) => Ok(Self::lease(&self.shared, queued)),
             Err(core) if core.is_over() => Err(TryRecvError::Over),
             Err(_) => Err(TryRecvError::Empty),
@@ -138,7 +158,7 @@ impl<T: Send + 'static> Receiver<T> {
     /// The next item, for use in a hand-written future: see [`recv`](Self::recv). Only the last waker is called.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Leased<T>>> {
         let coop = ready!(coop::poll_proceed(cx));
-        let mut core = match Self::next(&self.shared, &mut self.ahead) {
+        let mut core = match Self::next(&self.shared, &mut self.reach) {
             Ok(queued) => {
                 coop.made_progress();
                 return Poll::Ready(Some(Self::lease(&self.shared, queued)));
@@ -191,5 +211,45 @@ impl<T: Send + 'static> Future for Recv<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.receiver.poll_recv(cx)
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod tests {
+    use super::super::Config;
+    use super::BESIDE;
+
+    /// One after the other: most are taken beside the outlet, and what was freed is in the ledger soon all the same.
+    #[tokio::test(start_paused = true)]
+    async fn one_by_one_is_taken_beside_the_outlet_and_folded_in_before_long() {
+        let (sender, mut receiver) = Config::new(1 << 20).max_items(1000).build().unwrap();
+        let (mut beside, mut most) = (0, 0);
+        for round in 0..500_u64 {
+            assert!(sender.offer(round).unwrap().is_accepted());
+            let before = receiver.reach.beside;
+            assert_eq!(*receiver.try_recv().unwrap(), round);
+            beside += u64::from(receiver.reach.beside > before);
+            most = most.max(receiver.shared.lock().ledger.charged().items);
+        }
+        assert!(beside > 400, "{beside} of 500");
+        assert!(most <= BESIDE as usize + 2, "{most} are charged, and one at a time was there");
+        let seen = sender.snapshot();
+        assert_eq!(
+            (seen.tally.accepted, seen.tally.delivered, seen.items, seen.leased_items),
+            (500, 500, 0, 0)
+        );
+        // Two in the queue go the usual way, and come in their order.
+        for round in 0..40_u64 {
+            assert!(
+                sender.offer(2 * round).unwrap().is_accepted()
+                    && sender.offer(2 * round + 1).unwrap().is_accepted()
+            );
+            assert_eq!(
+                (*receiver.try_recv().unwrap(), *receiver.try_recv().unwrap()),
+                (2 * round, 2 * round + 1)
+            );
+        }
+        assert!(receiver.try_recv().is_err());
     }
 }

@@ -87,7 +87,7 @@ pub(super) struct Shared<T> {
 
 impl<T> Core<T> {
     /// Puts an item into the queue for which there is room. The receiver, if it sleeps.
-    #[inline]
+    #[inline(always)] // as whoever calls it: an item is large to hand on
     pub(super) fn put(&mut self, item: T, need: Need, lease: Option<Box<Lease>>) -> Option<Waker> {
         let since = self.ledger.admit(need);
         self.queue.push_back(Queued { item, need, since, lease });
@@ -105,6 +105,17 @@ impl<T> Core<T> {
         self.ledger.enter(need.bytes);
         self.queue.push_back(Queued { item, need, since, lease });
         self.parked.take()
+    }
+
+    /// The next item, while no look at the clock is due that would have to know what the outlet has noted.
+    #[inline]
+    pub(super) fn take_alone(&mut self) -> Option<Queued<T>> {
+        if !self.ledger.pace.shares() {
+            return None;
+        }
+        let queued = self.queue.pop_front()?;
+        self.ledger.deliver(queued.need.bytes);
+        Some(queued)
     }
 
     /// Will nothing come any more? The outlet is empty.

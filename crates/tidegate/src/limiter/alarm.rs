@@ -1,40 +1,45 @@
 //! One alarm for all who wait a moment only, in place of a timer for each.
 //!
 //! Where the line moves so fast that a wait is expected to end within [`SHORT`], a ticket leans on an alarm that it
-//! shares with the others of its runtime. When that goes off, those that still wait are woken, and each sets an
-//! alarm of its own for the rest of its time. So nobody depends on another's runtime, which may be blocked, or on
-//! another's ticket, which may lie in a drawer; and a line that moves sets one timer in eight milliseconds.
+//! shares with the others that the same [`Ringer`] rings for. When that goes off, those that still wait are woken, and
+//! each sets an alarm of its own for the rest of its time. So nobody depends on another's runtime, which may be blocked, or on
+//! another's ticket, which may lie in a drawer; and a line that moves sets one alarm in eight milliseconds.
 //!
 //! It is also what keeps the desk's reading of the clock fresh: while an alarm is set, events may go by the last
 //! reading, for no longer than [`SLACK`]; once it went off, the next event reads the clock.
 
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use tokio::runtime::Id;
 use tokio::time::{Instant, Sleep};
 
+use crate::clock::nanos;
 use crate::sync::{Mutex, lock};
 use crate::wakes::Wakes;
 
+use super::ringer::{Ringer, ring_later};
 use super::shared::Shared;
 
 /// A wait that is expected to be shorter than this, in nanoseconds, needs no alarm of its own: a quarter of
 /// [`AFTER`], so that hardly anybody is still there when it goes off.
 pub(super) const SHORT: u64 = 2_000_000;
-/// When the shared alarm goes off: rarely enough to cost nothing.
+/// When the shared alarm of a runtime goes off: rarely enough to cost nothing.
 const AFTER: Duration = Duration::from_millis(8);
+/// When the thread rings, and rings again: half of that, because it wakes nobody who came within this time. In a line
+/// that moves nobody has come before.
+pub(super) const BETWEEN: Duration = Duration::from_millis(4);
 /// How old a reading may be, in nanoseconds, and so how much later than its longest wait a ticket may end that came
 /// on an old one: [`AFTER`], and the milliseconds to which tokio's timers are rounded up.
 pub(super) const SLACK: u64 = 10_000_000;
-/// As many runtimes share alarms with one limiter; tickets on others set their own.
-const RUNTIMES: usize = 8;
+/// As many ring for one limiter: runtimes, and the thread. Tickets on others set their own.
+const RINGERS: usize = 8;
 
 type Timer = Arc<Mutex<Option<Pin<Box<Sleep>>>>>;
 
-/// The alarms of a limiter, one for each runtime. Under the desk's lock.
+/// The alarms of a limiter, one for each that rings. Under the desk's lock.
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
     all: Vec<Alarm>,
@@ -42,8 +47,9 @@ pub(super) struct Alarms {
 
 #[derive(Debug)]
 struct Alarm {
-    runtime: Id,
+    ringer: Ringer,
     set: bool,
+    /// Of a runtime, once it was set there.
     timer: Timer,
 }
 
@@ -61,25 +67,25 @@ pub(super) enum Leaning {
 #[must_use = "others lean on it already"]
 pub(super) struct Setting {
     timer: Timer,
-    runtime: Id,
+    ringer: Ringer,
     /// The timer of an alarm that had to give up its number: to be dropped when the desk is unlocked.
     _evicted: Option<Timer>,
 }
 
 impl Alarms {
-    /// The alarm of `runtime`, if it is set.
+    /// The alarm that `ringer` rings, if it is set.
     #[inline]
-    pub(super) fn set_on(&self, runtime: Id) -> Option<u8> {
-        self.all.iter().position(|alarm| alarm.set && alarm.runtime == runtime).map(|at| at as u8)
+    pub(super) fn set_on(&self, ringer: Ringer) -> Option<u8> {
+        self.all.iter().position(|alarm| alarm.set && alarm.ringer == ringer).map(|at| at as u8)
     }
 
-    /// The alarm of `runtime`, which counts as set from now on.
-    pub(super) fn lean(&mut self, runtime: Id) -> Leaning {
+    /// The alarm that `ringer` rings, which counts as set from now on.
+    pub(super) fn lean(&mut self, ringer: Ringer) -> Leaning {
         let mut evicted = None;
-        let known = self.all.iter().position(|alarm| alarm.runtime == runtime);
+        let known = self.all.iter().position(|alarm| alarm.ringer == ringer);
         let place = known.or_else(|| {
-            let new = Alarm { runtime, set: false, timer: Arc::new(Mutex::new(None)) };
-            if self.all.len() < RUNTIMES {
+            let new = Alarm { ringer, set: false, timer: Arc::new(Mutex::new(None)) };
+            if self.all.len() < RINGERS {
                 self.all.push(new);
                 return Some(self.all.len() - 1);
             }
@@ -94,21 +100,24 @@ impl Alarms {
         if std::mem::replace(&mut alarm.set, true) {
             return Leaning::On(place);
         }
-        Leaning::Set(place, Setting { timer: Arc::clone(&alarm.timer), runtime, _evicted: evicted })
+        Leaning::Set(place, Setting { timer: Arc::clone(&alarm.timer), ringer, _evicted: evicted })
     }
 
-    /// The alarm of `runtime` went off: its number, if it was set.
-    fn off(&mut self, runtime: Id) -> Option<u8> {
-        let place = self.all.iter().position(|alarm| alarm.set && alarm.runtime == runtime)?;
+    /// The alarm that `ringer` rings went off: its number, if it was set.
+    fn off(&mut self, ringer: Ringer) -> Option<u8> {
+        let place = self.all.iter().position(|alarm| alarm.set && alarm.ringer == ringer)?;
         self.all.get_mut(place)?.set = false;
         Some(place as u8)
     }
 }
 
 impl Setting {
-    /// Sets it, on the runtime that this is called on.
+    /// Sets it: a timer on the runtime that this is called on.
     pub(super) fn set(self, limiter: &Arc<Shared>) {
-        let bell = Bell { limiter: Arc::downgrade(limiter), runtime: self.runtime };
+        if self.ringer == Ringer::Thread {
+            return ring_later(limiter);
+        }
+        let bell = Bell { limiter: Arc::downgrade(limiter), ringer: self.ringer };
         let waker = Waker::from(Arc::new(bell));
         let at = Instant::now() + AFTER;
         let mut timer = lock(&self.timer);
@@ -125,24 +134,31 @@ impl Setting {
 /// What the timer rings.
 struct Bell {
     limiter: Weak<Shared>,
-    runtime: Id,
+    ringer: Ringer,
 }
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         if let Some(limiter) = self.limiter.upgrade() {
-            limiter.rouse(self.runtime);
+            limiter.rouse(self.ringer);
         }
     }
 }
 
 impl Shared {
-    /// The alarm of `runtime` went off: whoever leans on it is woken.
-    fn rouse(&self, runtime: Id) {
+    /// The alarm of this ringer was set, or went off. The desk's lock is held.
+    pub(super) fn hear(&self, ringer: Ringer, set: bool) {
+        if ringer == Ringer::Thread {
+            self.thread_rings.store(set, Relaxed);
+        }
+    }
+
+    /// The alarm of a runtime went off: whoever leans on it is woken.
+    fn rouse(&self, ringer: Ringer) {
         let mut wakes = Wakes::default();
         let mut desk = lock(&self.desk);
         desk.read_the_clock_next();
-        if let Some(alarm) = desk.alarms.off(runtime) {
+        if let Some(alarm) = desk.alarms.off(ringer) {
             desk.queue.for_each_mut(|waiter| {
                 if waiter.leans == Some(alarm) {
                     waiter.leans = None;
@@ -153,6 +169,35 @@ impl Shared {
         drop(desk);
         wakes.run();
     }
+
+    /// The thread rings: whom to wake, because they have leaned on it for [`BETWEEN`]. As long as others wait, it will ring
+    /// again.
+    pub(super) fn rouse_older(self: &Arc<Self>) -> Wakes {
+        let now = self.clock.now();
+        let mut wakes = Wakes::default();
+        let mut newer = false;
+        let mut desk = lock(&self.desk);
+        desk.read_the_clock_next();
+        let alarm = desk.alarms.set_on(Ringer::Thread);
+        desk.queue.visit_first(|entry| {
+            let older = entry.since.saturating_add(nanos(BETWEEN)) <= now;
+            newer |= !older;
+            if older && alarm.is_some() && entry.value.leans == alarm {
+                entry.value.leans = None;
+                wakes.extend(entry.value.waker.take());
+            }
+            older
+        });
+        if !newer {
+            desk.alarms.off(Ringer::Thread);
+            self.hear(Ringer::Thread, false);
+        }
+        drop(desk);
+        if newer && alarm.is_some() {
+            ring_later(self);
+        }
+        wakes
+    }
 }
 
 /// A ticket's alarm.
@@ -160,7 +205,7 @@ impl Shared {
 pub(super) enum TicketAlarm {
     /// Not set yet: it has not been polled.
     Unset,
-    /// It leans on the alarm of its runtime.
+    /// It leans on a shared one.
     Shared,
     /// Its own.
     Own(Pin<Box<Sleep>>),
@@ -185,10 +230,4 @@ impl TicketAlarm {
             Self::Unset | Self::Shared | Self::Off => Poll::Pending,
         }
     }
-}
-
-/// The runtime that this is called on.
-#[inline]
-pub(super) fn runtime() -> Option<Id> {
-    tokio::runtime::Handle::try_current().ok().map(|handle| handle.id())
 }

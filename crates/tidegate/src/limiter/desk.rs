@@ -30,11 +30,13 @@ const UNIX_EVERY: u64 = 1_000_000_000;
 /// than some fifty thousand events a second on more: a reading is no older than the alarm.
 const EVENTS_BY_ONE_READING: u32 = 512;
 
-/// What the lock protects. What every event of a fast line writes stands together, beside the lock: the fewer cache lines,
-/// the sooner the other thread has them.
+/// What the lock protects. What every event of a fast line writes stands together, in the cache line of the lock and one
+/// more: the fewer, the sooner the other thread has them.
 #[repr(C)]
 pub(super) struct Desk {
+    /// A cache line of what is written, the lock before it, and one of what is only read, with the reading after it.
     pub(super) queue: ClassQueue<Waiter>,
+    now: u64,
     /// Handed over since the clock was last read: callers, and their units.
     handed: u64,
     handed_units: u64,
@@ -47,7 +49,6 @@ pub(super) struct Desk {
     /// Somebody waits, or did until this event.
     pub(super) line_stands: bool,
     pub(super) grants: Grants,
-    now: u64,
     /// Units that are expected to be admitted within [`SHORT`].
     pub(super) short_units: u64,
     pub(super) watchers: usize,
@@ -156,7 +157,10 @@ impl Desk {
         let limit = shared.limit();
         let waiting = if shared.dry_run { in_flight.saturating_sub(limit) } else { self.queue.len() as u64 };
         let unix = self.unix_base.saturating_add(self.now.saturating_sub(self.unix_read));
-        View { now: self.now, unix, in_flight, waiting, limit, area: self.area }
+        let mut view = View::default();
+        (view.now, view.unix, view.area) = (self.now, unix, self.area);
+        (view.in_flight, view.waiting, view.limit) = (in_flight, waiting, limit);
+        view
     }
 
     /// Lets time go by: every [`TICK`], or `at_once`.
@@ -247,12 +251,15 @@ impl Desk {
     pub(super) fn hand_on(&mut self, shared: &Shared, weight: u64) -> Option<Option<Waker>> {
         let left = self.readings_left.checked_sub(1)?;
         let grant = Grant { at: self.now, exact: false, holder: None };
-        let (seat, waker) = self.queue.serve_only_first(|first| {
-            let waiter = &mut first.value;
-            let fits = !waiter.exact && waiter.leans.is_some() && first.weight == weight;
-            let granted = fits && shared.seats.get(waiter.seat)?.grant(grant, weight, first.class);
-            granted.then(|| (waiter.seat, waiter.waker.take()))
-        })?;
+        let mut first = self.queue.only_first()?;
+        let entry = first.entry()?;
+        let waiter = &mut entry.value;
+        let fits = !waiter.exact && waiter.leans.is_some() && entry.weight == weight;
+        if !fits || !shared.seats.get(waiter.seat)?.grant(grant, weight, entry.class) {
+            return None;
+        }
+        let (seat, waker, _more) = (waiter.seat, waiter.waker.take(), waiter.more.take());
+        first.serve_emptied();
         self.readings_left = left;
         self.handed += 1;
         self.handed_units = self.handed_units.wrapping_add(weight);
@@ -332,5 +339,23 @@ impl Desk {
         let entry = self.queue.remove(place)?;
         self.grants.vacate(seat);
         Some(entry)
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod tests {
+    use std::mem::{offset_of, size_of};
+
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn what_every_event_of_a_fast_line_writes_is_on_the_lock_s_cache_line_and_one_more() {
+        // The lock itself comes first; the line of the default class is the third of four.
+        const LOCK: usize = 8;
+        assert_eq!(size_of::<ClassQueue<Waiter>>(), 112);
+        assert_eq!(LOCK + offset_of!(Desk, handed), 2 * 64);
+        assert!(LOCK + offset_of!(Desk, grants) + Grants::WRITTEN <= 3 * 64);
     }
 }

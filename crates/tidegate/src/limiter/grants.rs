@@ -9,6 +9,7 @@ use super::seats::Seats;
 
 /// Who sits where. Of every seat that was made, the number is in one of the two lists, or somebody waits on it.
 #[derive(Debug, Default)]
+#[repr(C)] // what every event writes stands first
 pub(super) struct Grants {
     /// Seats with an answer that may not have been taken, the oldest first.
     answered: VecDeque<u32>,
@@ -22,6 +23,10 @@ pub(super) struct Grants {
 }
 
 impl Grants {
+    /// So many bytes, the first, are written by every event.
+    #[cfg(test)]
+    pub(super) const WRITTEN: usize = std::mem::offset_of!(Self, untaken);
+
     /// A seat for a newcomer. `None` if there are no numbers any more.
     #[inline(always)]
     pub(super) fn seat(&mut self, seats: &Seats) -> Option<u32> {

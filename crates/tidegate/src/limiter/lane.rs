@@ -3,7 +3,7 @@
 //!
 //! They are for a limiter that neither measures nor tracks. Units that go from hand to hand never touch the word that
 //! newcomers race for, and where nobody is expected to wait longer than [`SHORT`](super::alarm::SHORT) most events go by the last reading
-//! of the clock: never older than [`SLACK`], as long as the timers of the runtimes that wait are on time.
+//! of the clock: never older than [`SLACK`], as long as the alarms are on time.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Waker;
@@ -14,9 +14,10 @@ use crate::demand::Demand;
 use crate::sync::lock;
 use crate::wakes::Wakes;
 
-use super::alarm::{SLACK, runtime};
+use super::alarm::SLACK;
 use super::desk::Desk;
 use super::door::Terms;
+use super::ringer::Ringer;
 use super::seat::More;
 use super::shared::Shared;
 
@@ -31,14 +32,15 @@ pub(super) struct Joined {
 }
 
 impl Shared {
-    /// Lines a caller up behind others, with its waker and an alarm of its runtime to lean on, without a look at the
+    /// Lines a caller up behind others, with its waker and a shared alarm to lean on, without a look at the
     /// clock. `None`: it must ask at the desk.
     #[inline(always)]
     pub(super) fn join(&self, demand: &Demand, waker: &Waker) -> Option<(Joined, Terms)> {
         if !self.brisk.load(Relaxed) || demand.has_times() {
             return None;
         }
-        let runtime = runtime()?;
+        // The thread rings for everybody. To ask which runtime this is changes a count twice that all threads share.
+        let ringer = if self.thread_rings.load(Relaxed) { Ringer::Thread } else { Ringer::here()? };
         // Before the lock, which others want meanwhile.
         let (waker, more) = (waker.clone(), More::of(None, demand.who()));
         let mut desk = lock(&self.desk);
@@ -51,7 +53,7 @@ impl Shared {
         if self.gate.read().free() > 0 {
             return None;
         }
-        let alarm = desk.alarms.set_on(runtime)?;
+        let alarm = desk.alarms.set_on(ringer)?;
         if !desk.goes_by_last_reading() {
             return None;
         }

@@ -8,7 +8,7 @@
 //! | `lane` | the short ways past the desk, where there is nothing to decide |
 //! | `seat` | one waiting caller's seat: where its answer is left |
 //! | `seats`, `grants` | all seats, and the answers that nobody has taken yet |
-//! | `alarm` | one alarm for all who wait a moment only |
+//! | `alarm`, `ringer` | one alarm for all who wait a moment only, and who rings it |
 //! | `outlook`, `service` | how long, and when to come back |
 //! | `limiter`, `builder` | the public face |
 //! | `permit`, `ticket`, `acquire` | what callers hold |
@@ -29,6 +29,7 @@ mod limiter;
 mod occupants;
 mod outlook;
 mod permit;
+mod ringer;
 mod seat;
 mod seats;
 mod service;
@@ -45,6 +46,9 @@ mod brisk_tests;
 #[cfg(test)]
 #[cfg(tidegate_loom)]
 mod loom_tests;
+#[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod ringer_tests;
 #[cfg(test)]
 #[cfg(not(tidegate_loom))]
 mod tests;

@@ -8,7 +8,6 @@ use std::task::Waker;
 
 use tidegate_control::queue::{ClassQueue, Place};
 use tidegate_control::sample::{Outcome, Sample, View};
-use tokio::runtime::Id;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -17,11 +16,12 @@ use crate::refused::Refused;
 use crate::sync::{Mutex, lock};
 use crate::wakes::Wakes;
 
-use super::alarm::Leaning;
+use super::alarm::{Leaning, SLACK};
 use super::builder::LimiterBuilder;
 use super::desk::Desk;
 use super::door::part_of;
 use super::outlook::Outlook;
+use super::ringer::Ringer;
 use super::seat::{Grant, Leaving};
 use super::seats::Seats;
 use super::state::{Gate, MAX_LIMIT};
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) plain: bool,
     /// Whoever comes now need not wait long. A hint: the desk knows.
     pub(super) brisk: AtomicBool,
+    /// The program's thread will ring, whoever leans on it. A hint too.
+    pub(super) thread_rings: AtomicBool,
     /// A holder has one permit at most.
     pub(super) one_each: bool,
     pub(super) dry_run: bool,
@@ -142,6 +144,7 @@ impl Shared {
             tracked,
             plain,
             brisk: AtomicBool::new(false),
+            thread_rings: AtomicBool::new(false),
             one_each: builder.one_each,
             dry_run: builder.dry_run,
             queue_capacity: builder.queue.capacity,
@@ -239,16 +242,11 @@ impl Shared {
     #[inline(never)]
     fn complete(&self, ending: &Ending) {
         self.visit(|desk, _| {
-            let sample = Sample {
-                at: View::default(), // filled in at the desk
-                elapsed: desk.now().saturating_sub(ending.since),
-                queued: ending.queued,
-                weight: ending.weight,
-                outcome: ending.outcome,
-                in_time: ending.in_time,
-                kind: ending.kind,
-                reported: (ending.reported > 0).then_some(u64::from(ending.reported)),
-            };
+            let elapsed = desk.now().saturating_sub(ending.since);
+            let mut sample = Sample::new(View::default(), elapsed, ending.outcome); // the view: at the desk
+            (sample.queued, sample.weight, sample.kind) = (ending.queued, ending.weight, ending.kind);
+            sample.in_time = ending.in_time;
+            sample.reported = (ending.reported > 0).then_some(u64::from(ending.reported));
             desk.complete(self, sample);
             desk.give_back(self, ending.weight, ending.holder);
         });
@@ -296,13 +294,21 @@ impl Shared {
         lock(&self.desk).queue.ahead(place).unwrap_or(0)
     }
 
-    /// Leaves a waker with a waiting ticket, which then leans on an alarm of `runtime`, or on none. `None`: it has
+    /// Leaves a waker with a waiting ticket, which then leans on the alarm that `ringer` rings, or on none. `None`: it has
     /// its answer.
-    pub(super) fn park(&self, place: Place, waker: &Waker, runtime: Option<Id>) -> Option<Leaning> {
+    pub(super) fn park(&self, place: Place, waker: &Waker, ringer: Option<Ringer>) -> Option<Leaning> {
+        let read = ringer.map(|_| self.clock.now());
         let mut desk = lock(&self.desk);
         let desk_now = &mut *desk;
+        // Without an alarm nothing bounds the age of the last reading: this may be a ticket that was made long ago.
+        if read.is_some_and(|read| read.saturating_sub(desk_now.now()) > SLACK) {
+            desk_now.read_the_clock_next();
+        }
         let waiter = desk_now.queue.get_mut(place)?;
-        let leaning = runtime.map_or(Leaning::None, |runtime| desk_now.alarms.lean(runtime));
+        let leaning = ringer.map_or(Leaning::None, |ringer| desk_now.alarms.lean(ringer));
+        if let (Leaning::Set(..), Some(ringer)) = (&leaning, ringer) {
+            self.hear(ringer, true);
+        }
         waiter.leans = match &leaning {
             Leaning::On(alarm) | Leaning::Set(alarm, _) => Some(*alarm),
             Leaning::None => None,

@@ -12,11 +12,12 @@ use crate::demand::Demand;
 use crate::readiness::WaitEstimate;
 use crate::refused::Refused;
 
-use super::alarm::{Leaning, TicketAlarm, runtime};
+use super::alarm::{Leaning, TicketAlarm};
 use super::door::Terms;
 use super::lane::Joined;
 use super::limiter::Limiter;
 use super::permit::Permit;
+use super::ringer::Ringer;
 use super::seat::Grant;
 use super::shared::Ending;
 use super::stats::Counts;
@@ -108,7 +109,7 @@ impl Ticket {
         Self::with(limiter, joined, terms, demand, TicketAlarm::Unset)
     }
 
-    /// One that has left its waker already, and leans on an alarm of its runtime.
+    /// One that has left its waker already, and leans on a shared alarm.
     #[inline(always)]
     pub(super) fn parked(limiter: Limiter, joined: Joined, terms: Terms, demand: &Demand) -> Self {
         Self::with(limiter, joined, terms, demand, TicketAlarm::Shared)
@@ -220,8 +221,8 @@ impl Ticket {
         let shared = limiter.shared_handle();
         // Whoever polls again although it leans has been woken by the alarm, or may be elsewhere by now.
         let lean = self.short && matches!(self.alarm, TicketAlarm::Unset);
-        let runtime = if lean { runtime() } else { None };
-        match shared.park(self.place, cx.waker(), runtime) {
+        let ringer = if lean { Ringer::here() } else { None };
+        match shared.park(self.place, cx.waker(), ringer) {
             None => return Poll::Ready(()),
             Some(Leaning::On(_)) => {
                 self.alarm = TicketAlarm::Shared;

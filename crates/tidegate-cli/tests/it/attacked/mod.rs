@@ -9,6 +9,7 @@ mod answers;
 mod crumbs;
 mod held;
 mod ledger;
+mod neighbours;
 mod stand;
 mod tunnels;
 mod uploads;

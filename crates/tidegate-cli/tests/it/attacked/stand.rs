@@ -29,13 +29,9 @@ pub(super) struct Stand {
 impl Stand {
     /// A gate of 64 MiB, with these flags besides, before the lab's origin.
     pub(super) async fn new(flags: &[&str]) -> Self {
-        let settings = OriginSettings {
-            workers: 100,
-            mean: Duration::from_millis(1),
-            distribution: Distribution::Fixed,
-            delay: Duration::ZERO,
-            ..OriginSettings::default()
-        };
+        let mut settings = OriginSettings::default();
+        settings.workers = 100;
+        (settings.mean, settings.distribution) = (Duration::from_millis(1), Distribution::Fixed);
         let origin = Origin::bind(([127, 0, 0, 1], 0).into(), settings).await.unwrap();
         let address = origin.local_addr().unwrap();
         tokio::spawn(origin.serve());
@@ -89,12 +85,13 @@ impl Stand {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
         let mut bytes = Vec::new();
-        for line in table.lines().skip(1) {
+        // Others on the machine may have thousands, and the same port at other addresses.
+        let gate = format!("0100007F:{:04X}", self.address.port());
+        for line in table.lines().filter(|line| line.contains(&gate)) {
             let words: Vec<_> = line.split_whitespace().collect();
-            let port = hex(words[1].split_once(':').unwrap().1);
             let (sending, receiving) = words[4].split_once(':').unwrap();
             // Established.
-            if words[3] == "01" && port == u64::from(self.address.port()) && hex(sending) > 0 {
+            if words[3] == "01" && words[1] == gate && hex(sending) > 0 {
                 bytes.push(hex(sending) + hex(receiving));
             }
         }
@@ -124,7 +121,7 @@ impl Stand {
     /// Waits until as much is charged as `before`, or less.
     pub(super) async fn is_even(&self, before: u64) {
         let mut charged = u64::MAX;
-        for _ in 0..500 {
+        for _ in 0..3_000 {
             charged = self.charged().await;
             if charged <= before {
                 return;

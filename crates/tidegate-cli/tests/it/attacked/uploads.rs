@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tidegate_lab::attack::Attack;
-use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, flag, kind};
+use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, flag};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -73,85 +73,6 @@ async fn crumbs_fit_or_are_refused() {
     drop(wires);
     stand.is_left().await;
     stand.is_even(before.1).await;
-}
-
-/// C 8: of two uploads on a connection one stands still. The other one waits for credit hardly more often than alone: that is
-/// what it costs over a long path, however busy a machine is.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_upload_does_not_stop_its_neighbour() {
-    let stand = Stand::new(&[]).await;
-    let (mut alone, mut beside) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        alone.push(neighbour(&stand, false).await);
-        beside.push(neighbour(&stand, true).await);
-    }
-    let sum = |waits: &[u64]| waits.iter().sum::<u64>() as f64;
-    // Four fifths of the speed alone are wanted. What is more here is waited at the begin, before the windows have grown: of
-    // 64 MB nothing is seen of it (the bench `uploads`). They grow by the clock, so some is left to chance.
-    assert!(sum(&beside) * 0.66 <= sum(&alone), "alone {alone:?}, beside a stalled one {beside:?}");
-    println!("waits for credit: alone {alone:?}, beside a stalled one {beside:?}");
-}
-
-/// Uploads 16 MB, alone or beside an upload that nobody reads and that takes all it can get. How often it waited for credit.
-async fn neighbour(stand: &Stand, beside_stalled: bool) -> u64 {
-    const SIZE: u64 = 16_000_000;
-    let mut wire = Wire::connect(stand.address).await.unwrap();
-    let mut first = PREFACE.to_vec();
-    first.extend([Frame::settings(&[]), post(3, "/.lab/sink")]);
-    if beside_stalled {
-        first.extend([post(5, "/.lab/unread")]);
-    }
-    wire.send(&first).await.unwrap();
-    let (mut connection, mut window) = (65_535i64, 65_535i64);
-    let (mut stalled, mut moving, mut sent) = (window, window, 0u64);
-    let (mut waits, mut waiting) = (0, false);
-    let exchange = async {
-        loop {
-            let mut bytes = Vec::new();
-            // The stalled one takes all that it can get.
-            for (stream, credit) in [(5, &mut stalled), (3, &mut moving)] {
-                let more = |sent| if stream == 3 { sent < SIZE } else { beside_stalled };
-                while connection > 0 && *credit > 0 && more(sent) {
-                    let some = connection.min(*credit).min(16_384);
-                    let some = if stream == 3 { some.min((SIZE - sent) as i64) } else { some };
-                    *credit -= some;
-                    connection -= some;
-                    let mut flags = 0;
-                    if stream == 3 {
-                        sent += some as u64;
-                        flags = if sent == SIZE { flag::END_STREAM } else { 0 };
-                    }
-                    bytes.extend([Frame::data(stream, flags, vec![0; some as usize])]);
-                }
-            }
-            // Several frames may come before something can be sent.
-            let dry = bytes.is_empty() && sent < SIZE;
-            waits += u64::from(dry && !waiting);
-            waiting = dry;
-            wire.send(&bytes).await.unwrap();
-            let frame = wire.next().await.unwrap().expect("the gate closed");
-            let number = i64::from(frame.number(0).unwrap_or(0));
-            match (frame.kind, frame.stream) {
-                (kind::WINDOW_UPDATE, 0) => connection += number,
-                (kind::WINDOW_UPDATE, 5) => stalled += number,
-                (kind::WINDOW_UPDATE, 3) => moving += number,
-                (kind::SETTINGS, _) if !frame.has(flag::ACK) => {
-                    for entry in frame.payload.chunks(6).filter(|entry| entry[..2] == [0, 4]) {
-                        let new = i64::from(u32::from_be_bytes(entry[2..].try_into().unwrap()));
-                        (stalled, moving) = (stalled + new - window, moving + new - window);
-                        window = new;
-                    }
-                    wire.frames([Frame::settings_ack()]).await.unwrap();
-                }
-                (kind::HEADERS, 3) => break,
-                (kind::RST_STREAM | kind::GOAWAY, _) => panic!("{frame:?}"),
-                _ => {}
-            }
-        }
-    };
-    let ended = timeout(10 * SOON, exchange).await;
-    assert!(ended.is_ok(), "it stands still after {sent} of {SIZE} bytes");
-    waits
 }
 
 /// C 13: one client with a thousand connections and uploads that nobody reads, and ten that are polite.

@@ -92,14 +92,11 @@ impl Gate {
     }
 
     fn view(&self) -> View {
-        View {
-            now: self.now,
-            unix: UNIX.saturating_add(self.now).saturating_add_signed(self.skew),
-            in_flight: self.in_flight,
-            waiting: self.queue.len() as u64,
-            limit: self.limit,
-            area: self.area,
-        }
+        let mut at = View::default();
+        (at.now, at.area) = (self.now, self.area);
+        at.unix = UNIX.saturating_add(self.now).saturating_add_signed(self.skew);
+        (at.in_flight, at.waiting, at.limit) = (self.in_flight, self.queue.len() as u64, self.limit);
+        at
     }
 
     pub(super) fn enter(&mut self, now: u64) {
@@ -153,16 +150,9 @@ impl Gate {
         (kind, in_time): (u8, bool),
         reported: Option<u64>,
     ) {
-        let sample = Sample {
-            at: self.view(),
-            elapsed: self.now - started,
-            queued,
-            weight: 1,
-            outcome: Outcome::Success,
-            in_time,
-            kind,
-            reported,
-        };
+        let mut sample = Sample::new(self.view(), self.now - started, Outcome::Success);
+        (sample.queued, sample.kind) = (queued, kind);
+        (sample.in_time, sample.reported) = (in_time, reported);
         let seconds = sample.elapsed as f64 / 1e9;
         self.usual += if self.usual > 0.0 { 0.02 * (seconds - self.usual) } else { seconds };
         self.limit = self.algorithm.on_sample(&sample);

@@ -2,9 +2,15 @@
 
 use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, flag, kind, setting};
 
+use std::time::Duration;
+
 use tokio::time::timeout;
 
-use crate::stand::{BOUND, Stand, bounded};
+use crate::stand::{Stand, bounded};
+
+/// Silence for so long says that nothing comes. Shorter than the gate's own `head-timeout`, so that a connection which ends
+/// for that is not taken for one that ends at once.
+const SILENCE: Duration = Duration::from_secs(8);
 
 pub(super) struct Peer {
     wire: Wire,
@@ -50,7 +56,7 @@ impl Peer {
 
     /// The next frame, SETTINGS included; `None` when the gate has closed, or nothing comes.
     pub(super) async fn next(&mut self) -> Option<Frame> {
-        let Ok(next) = timeout(BOUND / 2, self.wire.next()).await else {
+        let Ok(next) = timeout(SILENCE, self.wire.next()).await else {
             self.in_vain = true;
             return None;
         };

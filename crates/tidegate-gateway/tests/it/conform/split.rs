@@ -11,10 +11,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::peer::{Peer, get};
+use crate::kernel::queued;
 use crate::stand::{Stand, bounded, eventually};
 use crate::wire2::Wire2;
 
 const CHUNK: usize = 8 << 20;
+/// Nobody is given up for standing still, however long it takes to see that all does.
+const WORDS: &str = "limit = 2\nstall-timeout = '1h'";
 /// What the gate may hold of it.
 const HELD: u64 = 64 * 1024;
 /// The same towards an HTTP/1 client, which is alone on its connection: larger reads, and hyper's own buffer.
@@ -43,9 +46,7 @@ impl Giant {
 
     /// Bytes that the gate has taken from the system.
     fn read(&self) -> u64 {
-        self.written.load(SeqCst).saturating_sub(queued(|local, remote| {
-            local == self.address.port() || remote == self.address.port()
-        }))
+        self.written.load(SeqCst).saturating_sub(queued(&[self.address.port()]))
     }
 }
 
@@ -61,23 +62,6 @@ async fn answer(mut tcp: TcpStream, written: Arc<AtomicU64>) {
         left = &left[some..];
     }
     let _ = tcp.read(&mut [0; 4096]).await;
-}
-
-/// Bytes that wait in the system, both ways, of the connections between such ports.
-fn queued(of: impl Fn(u16, u16) -> bool) -> u64 {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
-    let mut sum = 0;
-    for line in table.lines().skip(1) {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let port = |address: &str| hex(address.split_once(':').unwrap().1) as u16;
-        let (sending, receiving) = words[4].split_once(':').unwrap();
-        // A listener's queue counts connections.
-        if words[3] != "0A" && of(port(words[1]), port(words[2])) {
-            sum += hex(sending) + hex(receiving);
-        }
-    }
-    sum
 }
 
 /// What the gate holds when nothing moves any more.
@@ -99,7 +83,7 @@ async fn settled(mut held: impl FnMut() -> u64) -> u64 {
 async fn a_reader_without_credit_leaves_the_chunk_at_the_origin() {
     for window in [0, 1, 20_000] {
         let giant = Giant::start().await;
-        let stand = Stand::facing(format!("http://{}", giant.address), "limit = 2").await;
+        let stand = Stand::facing(format!("http://{}", giant.address), WORDS).await;
         let mut peer = Peer::open(&stand, &[(setting::INITIAL_WINDOW_SIZE, window)]).await;
         peer.frames([get(1, "/")]).await;
         let held = settled(|| giant.read()).await;
@@ -117,7 +101,7 @@ async fn a_reader_without_credit_leaves_the_chunk_at_the_origin() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_with_credit_that_does_not_read_leaves_it_there_too() {
     let giant = Giant::start().await;
-    let stand = Stand::facing(format!("http://{}", giant.address), "limit = 2").await;
+    let stand = Stand::facing(format!("http://{}", giant.address), WORDS).await;
     // HTTP/2 with all the credit there is, and HTTP/1.
     for http2 in [true, false] {
         let before = giant.written.load(SeqCst);
@@ -134,15 +118,14 @@ async fn a_reader_with_credit_that_does_not_read_leaves_it_there_too() {
         eventually("it is asked for", || giant.written.load(SeqCst) > before).await;
         let client = stand.address.port();
         let held = settled(|| {
-            let sent = queued(|local, remote| local == client || remote == client);
-            (giant.read() - before).saturating_sub(sent)
+            let written = giant.written.load(SeqCst);
+            written.saturating_sub(before + queued(&[giant.address.port(), client]))
         })
         .await;
         let most = if http2 { HELD } else { HELD1 };
         assert!(held <= most, "{held} bytes are held (HTTP/2: {http2})");
         drop(_peer);
-        eventually("it is given up", || queued(|local, _| local == client) == 0 && stand.in_flight() == 0)
-            .await;
+        eventually("it is given up", || queued(&[client]) == 0 && stand.in_flight() == 0).await;
     }
 }
 
@@ -158,7 +141,7 @@ async fn a_giant_upload_is_not_held_whole_either() {
             all.push(tcp);
         }
     });
-    let stand = Stand::facing(format!("http://{origin}"), "limit = 2").await;
+    let stand = Stand::facing(format!("http://{origin}"), WORDS).await;
     let mut client = Wire2::connect(stand.address).await;
     let (_answer, mut stream) = client.begin(crate::wire2::post2("/").body(()).unwrap(), false).await;
     let mut sent = 0u64;
@@ -175,7 +158,7 @@ async fn a_giant_upload_is_not_held_whole_either() {
         assert!((sent as usize) < CHUNK, "the whole chunk was taken");
     }
     let port = origin.port();
-    let held = settled(|| sent.saturating_sub(queued(|local, remote| local == port || remote == port))).await;
+    let held = settled(|| sent.saturating_sub(queued(&[port]))).await;
     // The windows have grown with what the origin's kernel took of it; they are charged for.
     assert!(held <= CHUNK as u64 / 16, "{held} bytes are held");
 }

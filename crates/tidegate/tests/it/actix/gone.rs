@@ -110,6 +110,8 @@ async fn clients_that_go_leave_the_queue_and_the_limit() {
         clients.push(stand.ask().await);
         stand.until("one after the other", |held, waiting| held + waiting == n + 1).await;
     }
+    // A worker begins a moment after its request was admitted.
+    stand.until("the first are served", |_, _| stand.begun.load(SeqCst) as u64 >= UNITS).await;
     assert_eq!(stand.begun.load(SeqCst) as u64, UNITS);
     let refused = answer(stand.ask().await).await;
     assert!(refused.starts_with("HTTP/1.1 503 ") && refused.contains("retry-after: "), "{refused}");

@@ -62,6 +62,13 @@ fn ten_thousand_reads_of_a_slow_device() {
                 blocking.work(1).bytes(READ).run(read).await
             });
         }
+        // All of them before the first is served: by then the line has stood for so long that a pace would be measured at
+        // which nobody came through in time.
+        eventually("the others have asked", || {
+            let (threads, bytes) = (blocking.limiter().stats(), blocking.bytes().stats());
+            threads.in_flight + threads.waiting + bytes.waiting == LIMIT as u64 + 6_000
+        })
+        .await;
         device.let_go();
         while let Some(ended) = callers.join_next().await {
             ended.unwrap().unwrap();

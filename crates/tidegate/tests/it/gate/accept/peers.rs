@@ -7,10 +7,10 @@ use tidegate::gate::accept::{Accept, Listen};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Long against anything that happens at once, short for a test.
-pub(super) const NOTHING_HAPPENS: Duration = Duration::from_millis(150);
+const NOTHING_HAPPENS: Duration = Duration::from_millis(150);
 /// How long something that must happen may take on a busy machine.
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
@@ -24,6 +24,24 @@ pub(super) async fn accept_of(limit: u64) -> Accept {
 
 pub(super) async fn client(accept: &Accept) -> TcpStream {
     TcpStream::connect(accept.local_addr().unwrap()).await.unwrap()
+}
+
+/// Waits until so many are in the kernel's queue: it comes to the last of them a moment after they themselves are connected.
+pub(super) async fn backlog_of<L: Listen>(accept: &Accept<L>, waiting: u64) {
+    soon(async {
+        while accept.backlog().unwrap().waiting != waiting {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// What a client hears to its end, while `accept` goes on and hands nobody out.
+pub(super) async fn told<L: Listen>(accept: &Accept<L>, hears: impl Future<Output = String>) -> String {
+    tokio::select! {
+        said = hears => said,
+        next = accept.accept() => panic!("handed out, or at an end: {}", next.is_ok()),
+    }
 }
 
 /// Nobody is handed out for a while.

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::peers::{accept_of, client, is_pending, listener, soon};
+use super::peers::{accept_of, backlog_of, client, is_pending, listener, soon};
 
 #[tokio::test]
 async fn pause_leaves_connections_in_the_kernels_queue_and_shows_them() {
@@ -24,6 +24,7 @@ async fn pause_leaves_connections_in_the_kernels_queue_and_shows_them() {
     let first = soon(accept.accept()).await.unwrap();
     let _second = soon(accept.accept()).await.unwrap();
     assert!(is_pending(&accept).await);
+    backlog_of(&accept, 3).await;
     let backlog = accept.backlog().unwrap();
     assert_eq!((backlog.waiting, backlog.is_full()), (3, false));
     assert!(backlog.capacity >= 5);
@@ -75,6 +76,7 @@ async fn a_full_accept_queue_shows() {
     for waiting in 1..=3 {
         assert!(matches!(accept.readiness(), Readiness::Busy { .. }));
         clients.push(client(&accept).await);
+        backlog_of(&accept, waiting).await;
         assert_eq!((accept.backlog().unwrap().waiting, accept.backlog().unwrap().capacity), (waiting, 2));
     }
     assert!(accept.backlog().unwrap().is_full());

@@ -10,9 +10,9 @@ use tidegate::gate::accept::{Accept, Lane, WhenFull};
 use tidegate::{Limiter, Readiness, Reason};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use super::peers::{accept_of, client, is_pending, read_all, refusing, soon};
+use super::peers::{accept_of, client, is_pending, read_all, refusing, soon, told};
 
 #[tokio::test]
 async fn curl_understands_the_503() {
@@ -98,8 +98,8 @@ async fn once_the_pace_is_known_a_refusal_tells_the_wait() {
         let _served = client(&accept).await;
         let held = soon(accept.accept()).await.unwrap();
         let refused = client(&accept).await;
-        let said = tokio::join!(timeout(Duration::from_millis(10), accept.accept()), read_all(refused)).1;
-        assert_eq!(said, "BUSY\n");
+        let both = async { tokio::join!(read_all(refused), sleep(Duration::from_millis(10))).0 };
+        assert_eq!(told(&accept, both).await, "BUSY\n");
         drop(held);
     }
     let last = refusals.lock().unwrap().pop().unwrap();
@@ -120,10 +120,14 @@ async fn unix_sockets_too() {
     let _first = UnixStream::connect(&path).await.unwrap();
     let held = soon(accept.accept()).await.unwrap();
     let mut second = UnixStream::connect(&path).await.unwrap();
-    assert!(is_pending(&accept).await);
-    let mut said = String::new();
-    soon(second.read_to_string(&mut said)).await.unwrap();
+    let hears = async {
+        let mut said = String::new();
+        soon(second.read_to_string(&mut said)).await.unwrap();
+        said
+    };
+    let said = told(&accept, hears).await;
     assert_eq!((said.as_str(), accept.stats().refused), ("BUSY\n", 1));
+    assert!(is_pending(&accept).await);
     assert_eq!(accept.backlog().unwrap_err().kind(), ErrorKind::Unsupported);
     drop(held);
     let _third = UnixStream::connect(&path).await.unwrap();
