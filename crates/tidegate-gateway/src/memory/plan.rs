@@ -294,8 +294,8 @@ mod tests {
         assert!(proof.starts_with("#   64 MiB at worst = fixed"), "{proof}");
         assert!(proof.lines().all(|line| line.starts_with('#')), "{proof}");
         for term in [
-            "a tunnel (WebSocket and the like) 196 KiB in the place",
-            "72 KiB more for what the kernel has received",
+            "a tunnel (WebSocket and the like) 204 KiB in the place",
+            "80 KiB more for what the kernel has received",
             "not in it: what the kernel has received",
         ] {
             assert!(proof.contains(term), "no {term:?} in {proof}");
