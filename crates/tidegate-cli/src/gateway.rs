@@ -59,9 +59,8 @@ pub(crate) struct Flags {
     /// The most WebSockets, event streams and the like [default: 10000]
     #[arg(long, value_name = "N")]
     max_streams: Option<u64>,
-    /// The most bytes held for clients and the service, such as 256MiB: the program and kernel buffers are included, but
-    /// not what the kernel has received of HTTP/1 uploads and tunnels and nobody has read yet; a quarter of what the
-    /// container or the machine has, if nothing is said
+    /// The most bytes held for clients and the service, such as 256MiB: the program and kernel buffers are included; a
+    /// quarter of what the container or the machine has, if nothing is said
     #[arg(long, value_name = "SIZE", env = "TIDEGATE_MEMORY")]
     memory: Option<Size>,
     /// How long work may take to finish on shutdown [default: 30s]

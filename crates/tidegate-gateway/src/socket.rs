@@ -15,6 +15,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::beyond;
 use crate::body::{Pace, PaceSettings};
+use crate::inflow::{Inflow, Inflows};
+use crate::memory::Account;
 use crate::unsent::{self, Unsent};
 use crate::wide::Wide;
 
@@ -28,6 +30,8 @@ pub(crate) struct Socket {
     end: Arc<End>,
     pace: Option<Pace>,
     unsent: Unsent,
+    /// What the kernel may receive ahead is bounded.
+    bounded: bool,
     /// Nothing more can be read.
     read_over: bool,
 }
@@ -38,6 +42,8 @@ struct End {
     /// The most bytes of one read; with 0 whoever reads waits in `held`.
     at_once: AtomicUsize,
     held: Mutex<Option<Waker>>,
+    /// What the kernel may receive ahead, if that is bounded.
+    inflow: Inflows,
     /// Bytes that were handed to whoever writes, since everything was last written.
     owed: AtomicUsize,
     owing: Mutex<Owing>,
@@ -61,11 +67,12 @@ enum Either {
 }
 
 impl End {
-    fn new(either: Either, unsent: &Unsent) -> Arc<Self> {
+    fn new(either: Either, unsent: &Unsent, inflow: Option<Inflow>) -> Arc<Self> {
         Arc::new(Self {
             either,
             at_once: AtomicUsize::new(usize::MAX),
             held: Mutex::new(None),
+            inflow: Inflows::new(inflow),
             owed: AtomicUsize::new(0),
             owing: Mutex::default(),
             wide: Wide::new(unsent.mark()),
@@ -81,6 +88,13 @@ impl End {
             if let Some(waker) = waiting {
                 waker.wake();
             }
+        }
+    }
+
+    /// Tells what bounds what the kernel receives, if something does.
+    fn inflow(&self, something: impl FnOnce(&mut Inflow, &TcpStream)) {
+        if let Either::Tcp(tcp) = &self.either {
+            self.inflow.tell(|inflow| something(inflow, tcp));
         }
     }
 
@@ -117,23 +131,46 @@ mod watch;
 pub(crate) use watch::Watch;
 
 impl Socket {
-    /// A socket whose writes fail when the peer reads slower than it must.
-    pub(crate) fn paced(tcp: TcpStream, unsent: Unsent, pace: PaceSettings) -> Self {
-        let end = End::new(Either::Tcp(tcp), &unsent);
-        Self { end, pace: Some(Pace::new(pace)), unsent, read_over: false }
+    /// A socket whose writes fail when the peer reads slower than it must, and of which the kernel receives no more ahead
+    /// than the `account` has paid for.
+    pub(crate) fn paced(
+        tcp: TcpStream,
+        unsent: Unsent,
+        pace: PaceSettings,
+        account: Option<&Arc<Account>>,
+    ) -> Self {
+        let inflow = account.and_then(|account| Inflow::new(&tcp, account));
+        let bounded = inflow.is_some();
+        let end = End::new(Either::Tcp(tcp), &unsent, inflow);
+        Self { end, pace: Some(Pace::new(pace)), unsent, bounded, read_over: false }
+    }
+
+    /// The kernel may receive what it does of itself: other credit bounds what comes, and everything is read at once.
+    pub(crate) fn receives_freely(&mut self) {
+        self.bounded = false;
+        if let (Some(inflow), Either::Tcp(tcp)) = (self.end.inflow.take(), &self.end.either) {
+            inflow.unbound(tcp);
+        }
     }
 
     /// A socket whose writes wait as long as it takes. A peer that takes no more bytes may have answered already (it
     /// refuses an upload, say, and closes): until its side has been read to the end, what is written is dropped
     /// in silence, so that the answer is not lost for a failed write.
     pub(crate) fn tcp(tcp: TcpStream, unsent: Unsent) -> Self {
-        Self { end: End::new(Either::Tcp(tcp), &unsent), pace: None, unsent, read_over: false }
+        Self {
+            end: End::new(Either::Tcp(tcp), &unsent, None),
+            pace: None,
+            unsent,
+            bounded: false,
+            read_over: false,
+        }
     }
 
     /// The same of a unix socket, of which the kernel holds what it may without our asking (`wmem_default`, 208 KiB).
     pub(crate) fn unix(unix: UnixStream) -> Self {
         let unsent = Unsent::unbounded();
-        Self { end: End::new(Either::Unix(unix), &unsent), pace: None, unsent, read_over: false }
+        let end = End::new(Either::Unix(unix), &unsent, None);
+        Self { end, pace: None, unsent, bounded: false, read_over: false }
     }
 
     /// Lets a test look at the options of a TCP connection.
@@ -221,7 +258,13 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         let most = ready!(self.end.poll_at_once(cx));
         loop {
-            ready!(on_end!(self.end, socket => socket.poll_read_ready(cx)))?;
+            match on_end!(self.end, socket => socket.poll_read_ready(cx)) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => {
+                    self.inflow(|inflow, tcp| inflow.idle(tcp, cx));
+                    return Poll::Pending;
+                }
+            }
             let before = buffer.filled().len();
             let room = buffer.remaining().min(most);
             let wants_more = !beyond.is_empty() && room == buffer.remaining();
@@ -245,10 +288,21 @@ impl Socket {
                 }
                 Err(_) if buffer.filled().len() == before => {}
                 _ => {
-                    self.read_over = room > 0 && buffer.filled().len() == before;
+                    let read = buffer.filled().len() - before;
+                    self.read_over = room > 0 && read == 0;
+                    self.inflow(|inflow, tcp| inflow.read(tcp, read + after, cx));
                     return Poll::Ready(Ok(after));
                 }
             }
+        }
+    }
+}
+
+impl Socket {
+    /// Tells what bounds what the kernel receives.
+    fn inflow(&self, something: impl FnOnce(&mut Inflow, &TcpStream)) {
+        if self.bounded {
+            self.end.inflow(something);
         }
     }
 }

@@ -32,6 +32,10 @@ pub(crate) struct Sight {
     pub(crate) unsent: usize,
     /// Bytes more that it may send now: the peer's window and the congestion window have room for them.
     pub(crate) room: usize,
+    /// The largest segment that its peer was told it may send.
+    pub(crate) segment: usize,
+    /// The most bytes of it that were read in one round trip.
+    pub(crate) round: usize,
 }
 
 impl Unsent {
@@ -132,7 +136,13 @@ pub(crate) fn look(socket: impl AsFd) -> Option<Sight> {
     let peer = u64::from(info.send_window).saturating_sub(on_the_way);
     let path = u64::from(info.congestion_window.saturating_sub(info.unacked)) * u64::from(info.send_mss);
     let room = usize::try_from(peer.min(path)).unwrap_or(usize::MAX);
-    Some(Sight { unsent: usize::try_from(info.unsent).unwrap_or(usize::MAX), room })
+    let bytes = |field: u32| usize::try_from(field).unwrap_or(usize::MAX);
+    Some(Sight {
+        unsent: bytes(info.unsent),
+        room,
+        segment: bytes(info.largest_segment),
+        round: bytes(info.round),
+    })
 }
 
 /// Elsewhere the kernel does not tell.
@@ -156,8 +166,12 @@ struct TcpInfo {
     metrics: [u32; 13],
     /// In segments.
     congestion_window: u32,
-    /// `tcpi_advmss` to `tcpi_total_retrans`.
-    more_metrics: [u32; 5],
+    largest_segment: u32,
+    /// `tcpi_reordering` and `tcpi_rcv_rtt`.
+    more_metrics: [u32; 2],
+    /// `tcpi_rcv_space`.
+    round: u32,
+    total_retransmitted: u32,
     pacing: [u64; 2],
     bytes_acked: u64,
     bytes_received: u64,
@@ -223,7 +237,7 @@ mod tests {
         }
         assert_eq!((asked, handed), (5, 100));
         // What the peer takes at once comes on top, without that which waits for it already.
-        let sight = |unsent, room| move || Some(Sight { unsent, room });
+        let sight = |unsent, room| move || Some(Sight { unsent, room, segment: 0, round: 0 });
         let never = || panic!("less than half of the mark is unsent");
         assert_eq!(unsent.may(100, sight(7, 50), never).unwrap(), 63);
         unsent.handed(60);
@@ -269,7 +283,7 @@ mod tests {
         let (tcp, _) = listener.accept().await.unwrap();
         tcp.set_nodelay(true).unwrap();
         let unsent = Unsent::new(&tcp, 16 * 1024);
-        let mut socket = Socket::paced(tcp, unsent, PaceSettings::default());
+        let mut socket = Socket::paced(tcp, unsent, PaceSettings::default(), None);
         // In pieces as hyper and h2 have them: a head and much after it, or less.
         let write = async |socket: &mut Socket, bytes: &[u8]| {
             let mut written = 0;

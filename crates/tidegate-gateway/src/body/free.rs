@@ -22,7 +22,9 @@ pub(crate) struct Free {
 }
 
 impl Free {
-    pub(crate) fn new(memory: &Memory, line: &Watch) -> Self {
+    /// For a body of so many bytes, if that is known.
+    pub(crate) fn new(memory: &Memory, line: &Watch, size: Option<u64>) -> Self {
+        line.body_begins(size.is_none_or(|size| size > LARGE as u64));
         Self { memory: memory.clone(), line: line.clone(), until: LARGE, lease: None }
     }
 
@@ -44,6 +46,7 @@ impl Free {
 
 impl Drop for Free {
     fn drop(&mut self) {
+        self.line.body_ends();
         if self.lease.is_some() {
             self.line.read_at_once(SMALL_READS);
         }

@@ -36,8 +36,7 @@ pub struct Effective {
     pub admin: SocketAddr,
     /// Where an orchestrator asks.
     pub probe: Option<SocketAddr>,
-    /// The most bytes held for peers, the program and the kernel's buffers included, but for what the kernel has received of
-    /// HTTP/1 uploads and tunnels and nobody has read yet.
+    /// The most bytes held for peers, the program and the kernel's buffers included, but for what [`Plan::proof`] names last.
     pub memory: u64,
     /// How long work may take to finish on shutdown.
     pub drain: Duration,

@@ -21,7 +21,7 @@ use crate::body::{BoxError, ClientBody};
 use crate::classify::{criticality_of, kind_of, time_left};
 use crate::listen::early::Early;
 use crate::listen::{Caller, Protocol};
-use crate::memory::{TUNNEL, Tier};
+use crate::memory::Tier;
 use crate::observe::Stage;
 use crate::origin::interim::Interim;
 use crate::origin::{OriginError, OriginErrorKind, Reply, RequestBody};
@@ -302,7 +302,7 @@ impl Way {
         };
         let held = match &client.account {
             None => None,
-            Some(account) => match account.charge(TUNNEL, Tier::First) {
+            Some(account) => match account.charge(account.memory().plan().tunnel(), Tier::First) {
                 None => {
                     account.memory().refused();
                     return Err(no_memory().into());

@@ -78,7 +78,7 @@ fn begin<S: Serve>(
             || request.headers().get_all(UPGRADE).iter().any(|to| is_other_protocol(to.as_bytes())));
     let free = (caller.client.account.as_ref())
         .filter(|_| !request.body().is_end_stream())
-        .map(|account| Free::new(account.memory(), &busy.watch));
+        .map(|account| Free::new(account.memory(), &busy.watch, request.body().size_hint().exact()));
     let request = request.map(|body| ClientBody::http1(body, pace, free));
     let serving = S::serve(caller, request);
     Answering { serving, busy: Some(busy), last }
@@ -111,6 +111,7 @@ impl<B, F: Future<Output = Response<B>> + Unpin> Future for Answering<F> {
         let Some(busy) = self.busy.take() else { return Poll::Pending };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             busy.desk.tunnel.store(true, Ordering::Relaxed);
+            busy.watch.body_begins(false);
         } else if self.last {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -122,11 +123,16 @@ impl Desk {
     /// What of memory a request takes beyond what every one does, if it must be paid for. One that comes before the last
     /// answer is written goes on with what that one had.
     fn owes(&self, client: &Client, request: &Request<Incoming>) -> Option<u64> {
-        if client.account.is_none() || self.is_charged() {
+        if self.is_charged() {
             return None;
         }
+        let account = client.account.as_ref()?;
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-        Some(head_cost(target, request.headers()).saturating_sub(HEAD))
+        let head = head_cost(target, request.headers()).saturating_sub(HEAD);
+        // Nothing comes behind most that have no body; if it does, it is paid for then.
+        let ahead = !request.body().is_end_stream();
+        self.ahead.store(ahead, Ordering::Relaxed);
+        Some(head + if ahead { account.memory().plan().received() } else { 0 })
     }
 
     /// Charges a request until its answer is written, if there is memory for it now.

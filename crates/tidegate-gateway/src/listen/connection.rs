@@ -50,7 +50,7 @@ pub(super) async fn serve<S: Serve>(
     // Small answers must not wait for an acknowledgement; an error means the connection is gone.
     let _ = tcp.set_nodelay(true);
     let unsent = Unsent::new(&tcp, settings.unsent_bytes);
-    let socket = Socket::paced(tcp, unsent, settings.pace);
+    let socket = Socket::paced(tcp, unsent, settings.pace, account.as_ref());
     let watch = socket.watch();
     let opening = open(socket, &settings);
     let opened = tokio::select! {
@@ -58,7 +58,7 @@ pub(super) async fn serve<S: Serve>(
         () = shutdown.on_drain() => return,
         opened = timeout(settings.head_timeout, opening) => opened,
     };
-    let (stream, tls, protocol) = match opened {
+    let (mut stream, tls, protocol) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "no protocol came to be");
@@ -75,8 +75,11 @@ pub(super) async fn serve<S: Serve>(
     let caller = Arc::new(Caller { service, client });
     match protocol {
         Protocol::Http1 => http1::serve(stream, watch, caller, &settings, &shutdown).await,
-        // Apart, because it is more than twice as large, and would be part of every idle HTTP/1 connection.
-        Protocol::Http2 => Box::pin(http2::serve(stream, caller, &settings, &shutdown)).await,
+        Protocol::Http2 => {
+            stream.receives_freely();
+            // Apart, because it is more than twice as large, and would be part of every idle HTTP/1 connection.
+            Box::pin(http2::serve(stream, caller, &settings, &shutdown)).await;
+        }
     }
 }
 
@@ -104,6 +107,16 @@ async fn open(mut socket: Socket, settings: &ListenSettings) -> io::Result<(Stre
         }
     };
     Ok((Stream { ahead, transport: Transport::Clear(socket) }, false, protocol))
+}
+
+impl Stream {
+    /// Other credit bounds what comes.
+    fn receives_freely(&mut self) {
+        match &mut self.transport {
+            Transport::Clear(socket) => socket.receives_freely(),
+            Transport::Tls(stream) => stream.get_mut().0.receives_freely(),
+        }
+    }
 }
 
 impl ReadBeyond for Stream {

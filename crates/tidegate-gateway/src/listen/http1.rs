@@ -16,6 +16,7 @@ use crate::body::SMALL_READS;
 use crate::socket::Watch;
 
 use super::answering::{Busyness, Requests};
+use super::behind::Behind;
 use super::connection::Stream;
 use super::screened::{Desk, Screened};
 use super::{Caller, ListenSettings, Serve, Shutdown};
@@ -40,6 +41,7 @@ pub(super) async fn serve<S: Serve>(
     if caller.client.account.is_some() {
         watch.read_at_once(SMALL_READS);
     }
+    let mut behind = Behind::new(caller.client.account.clone());
     let requests = Requests {
         caller,
         busy: Busyness { desk: Arc::clone(&desk), watch: watch.clone() },
@@ -76,6 +78,9 @@ pub(super) async fn serve<S: Serve>(
         }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
             return Poll::Ready(Some(result));
+        }
+        if behind.poll_unpaid(&desk, &watch, cx).is_ready() {
+            return Poll::Ready(None);
         }
         left = left || if first { gone.as_mut().poll(cx).is_ready() } else { watch.is_gone() };
         // What a client asked before it closed its side is answered if that can be done at once.

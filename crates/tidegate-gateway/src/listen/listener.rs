@@ -11,7 +11,8 @@ use tidegate::{Demand, Limiter, LimiterStats, Permit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::memory::{AGAIN, Account, Arrival, Memory};
+use crate::memory::{AGAIN, Account, Arrival, Memory, RECEIVED};
+use crate::receive;
 
 use super::{ListenSettings, Serve, Shutdown, connection, displaced, parked};
 
@@ -55,7 +56,8 @@ impl Listener {
     /// If the address cannot be had; the message says what to do.
     pub fn bind(address: SocketAddr, settings: ListenSettings) -> Result<Self, ListenError> {
         let wrap = |source| ListenError { address, source };
-        let tcp = listen_on(address).map_err(wrap)?;
+        let received = settings.memory.as_ref().map_or(0, |memory| memory.plan().received());
+        let tcp = listen_on(address, received > 0).map_err(wrap)?;
         let local = tcp.local_addr().map_err(wrap)?;
         let connections = Limiter::fixed(settings.max_connections.max(1));
         Ok(Self { tcp, local, settings: Arc::new(settings), connections })
@@ -170,11 +172,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen_on(address: SocketAddr, bounded: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the last process's connections to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    if bounded {
+        // Those that wait in the backlog or are parked hold no more than those that are read.
+        receive::begin_with(&socket, RECEIVED as usize)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())

@@ -13,6 +13,7 @@
 //! | `serve` | [`Serve`], [`Caller`] and [`Client`]: what a service gets and gives |
 //! | `connection` | which protocol a connection speaks |
 //! | `http1`, `answering` | HTTP/1: hyper, and one request of a connection |
+//! | `behind` | HTTP/1: what comes behind a request that is being answered, and is not read |
 //! | `screen`, `plain`, `screened` | HTTP/1: what looks at a head before hyper does |
 //! | `http2`, `stream2`, `send2`, `room` | HTTP/2: the h2 crate, one stream, how its answer is sent with credit, and how much may wait unsent |
 //! | `credit`, `window`, `sizes`, `frames`, `waiting` | HTTP/2: what a client may send and begin, as far as there is memory |
@@ -24,6 +25,7 @@
 
 mod alarm;
 mod answering;
+mod behind;
 mod connection;
 mod credit;
 mod date;

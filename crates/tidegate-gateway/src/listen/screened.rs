@@ -33,6 +33,8 @@ pub(super) struct Desk {
     pub(super) opaque: AtomicBool,
     /// The connection has become a tunnel.
     pub(super) tunnel: AtomicBool,
+    /// What is charged for the request covers what comes of its client and is not read yet.
+    pub(super) ahead: AtomicBool,
     /// Why the last request of this connection is refused.
     pub(super) fault: OnceLock<Fault>,
     /// What the request takes, until its answer is written.

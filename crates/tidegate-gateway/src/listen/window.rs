@@ -219,10 +219,9 @@ impl Window {
         self.exposed = self.exposed.max(u64::from(sizes.all));
     }
 
-    /// There is no memory for more: streams have no more of what there is than leaves others theirs.
+    /// There is no memory for more: streams have what leaves others theirs of what there is, also when it is more again.
     pub(super) fn share(&mut self, unread: Unread) {
-        let sizes = self.beside(self.sizes.read, unread, self.sizes.all);
-        self.sizes.stream = self.sizes.stream.min(sizes.stream);
+        self.sizes.stream = self.beside(self.sizes.read, unread, self.sizes.all).stream;
     }
 
     /// Memory is short, and somebody uploads: nothing is given anew above the floor, and what others hold that nobody reads.

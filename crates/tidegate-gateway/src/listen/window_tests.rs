@@ -187,6 +187,10 @@ fn who_finds_less_than_a_streams_window_is_seen_before_it_stands_still() {
     // There is no memory for it: all share what there is.
     window.share(unread(4, u64::from(LARGEST / 16)));
     assert_eq!((window.target(), window.say(now)), (LARGEST, Some(LARGEST / 8)));
+    window.acknowledged(true);
+    // And have it again when they are read.
+    window.share(unread(0, 0));
+    assert_eq!((window.target(), window.say(now)), (LARGEST, Some(stream)));
     assert_eq!(window.tight(unread(0, 0)), None);
 }
 

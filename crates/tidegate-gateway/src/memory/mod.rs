@@ -26,7 +26,7 @@ mod pool;
 mod share;
 
 pub(crate) use account::{Account, Charge};
-pub(crate) use costs::{HEAD, HEADS, LEAST_WINDOW, TUNNEL, head_cost, unfinished_cost, window_cost};
+pub(crate) use costs::{HEAD, HEADS, LEAST_WINDOW, RECEIVED, head_cost, unfinished_cost, window_cost};
 pub use parking::PartyFacts;
 pub(crate) use parking::{Arrival, Parked};
 pub use plan::Plan;

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::costs::{
-    BASE, FIXED2, FLOOR2, FREE, HEADS, IDLE, KEPT, LEAST_WINDOW, PARKED, RECEIVE, REQUEST, ROOM, TLS, TUNNEL,
-    UNWRITTEN, window_cost,
+    BASE, FIXED2, FLOOR2, FREE, HEADS, IDLE, KEPT, LARGEST_RECEIVED, LEAST_WINDOW, PARKED, RECEIVE, RECEIVED,
+    RECEIVED_OVER, REQUEST, ROOM, TLS, TUNNEL, UNWRITTEN, window_cost,
 };
+use crate::receive;
 
 /// The least that can be asked of a gateway: the program, and some connections.
 const LEAST: u64 = 32 * 1024 * 1024;
@@ -137,6 +138,22 @@ impl Plan {
         (self.bytes / 4096).clamp(RECEIVE.0, RECEIVE.1)
     }
 
+    /// What the kernel may hold of an HTTP/1 client's bytes that nobody reads; nothing that could be charged where it cannot be
+    /// told how much.
+    pub(crate) fn received(&self) -> u64 {
+        if receive::limits().is_some() { RECEIVED + RECEIVED_OVER } else { 0 }
+    }
+
+    /// The most of them of an upload or a tunnel that is read quickly: a 16th of the number.
+    pub(crate) fn largest_received(&self) -> u64 {
+        (self.bytes / 16).clamp(LARGEST_RECEIVED.0, LARGEST_RECEIVED.1)
+    }
+
+    /// What a tunnel takes, which has no request any more.
+    pub(crate) fn tunnel(&self) -> u64 {
+        TUNNEL + self.received() + if self.origin_http2 { 0 } else { 2 * self.receive() }
+    }
+
     /// What may wait unwritten of an upload that flows freely to an HTTP/1 origin: a 512th of the number.
     pub(crate) fn unwritten(&self) -> usize {
         usize::try_from((self.bytes / 512).clamp(UNWRITTEN.0, UNWRITTEN.1)).unwrap_or(64 * 1024)
@@ -173,11 +190,11 @@ impl Plan {
              #   fixed: program {} MiB, kept for uploads that others starve {} KiB, kept for clients that hold less than their share {} KiB, parked connections {} x {} KiB, unused origin connections {} x {} KiB, windows to the origin {} KiB\n\
              #   HTTP/2 connection, at least {} KiB: fixed {} + window {} (65535 bytes x 1.5) + unsent answers and kernel {} + waiting heads {} + one request {}{tls}\n\
              #   HTTP/2 connection, at most: window {} KiB x 1.5, unsent answers {} KiB; without streams, when memory is short: {} KiB\n\
-             #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more\n\
+             #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more{}\n\
              #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB, an upload on its way to the origin then {} KiB; a body read before the door its bytes\n\
-             #   a tunnel (WebSocket and the like) {} KiB more than its request\n\
+             #   a tunnel (WebSocket and the like) {} KiB in the place of its request\n\
              #   connections that fit at the floor: {two} of HTTP/2, {one} of HTTP/1; beyond them {beyond2} and {beyond1} of clients that hold less than their share\n\
-             #   not in it: what the kernel has received of HTTP/1 uploads and tunnels and nobody has read yet, as the system has it (tcp_rmem)\n",
+             #   not in it: {}\n",
             mib(self.bytes),
             mib(self.fixed()),
             mib(self.spendable()),
@@ -200,15 +217,38 @@ impl Plan {
             kib(self.asleep2()),
             kib(self.idle1()),
             kib(self.request()),
+            self.said_of_received(),
             kib(self.request()),
             kib(REQUEST),
             kib(self.request() - REQUEST),
             kib(super::costs::HEAD),
             kib(FREE),
             kib(self.flows()),
-            kib(TUNNEL),
+            kib(self.tunnel()),
+            self.said_of_the_rest(),
         );
         text
+    }
+
+    fn said_of_received(&self) -> String {
+        if self.received() == 0 {
+            return String::new();
+        }
+        let (received, most) = (self.received().div_ceil(1024), self.largest_received().div_ceil(1024));
+        format!(
+            "; {received} KiB more for what the kernel has received and nobody has read, of an upload, or behind another request; up to {most} KiB of a body or tunnel that is read, if there is memory"
+        )
+    }
+
+    fn said_of_the_rest(&self) -> String {
+        if self.received() == 0 {
+            return "what the kernel has received of HTTP/1 uploads and tunnels and nobody has read yet, which this system bounds by itself (it cannot be told a size and to go on from there; Linux can since 5.14)"
+                .to_owned();
+        }
+        format!(
+            "what the kernel has received of a client that waits to be let in, or of a request that waits to be paid for: {} KiB at most of each",
+            self.received().div_ceil(1024)
+        )
     }
 
     /// So many percent of what is charged, on top of what is fixed: a bound of the whole.
@@ -253,9 +293,11 @@ mod tests {
         let proof = plan.proof(10_000);
         assert!(proof.starts_with("#   64 MiB at worst = fixed"), "{proof}");
         assert!(proof.lines().all(|line| line.starts_with('#')), "{proof}");
-        for term in
-            ["a tunnel (WebSocket and the like) 64 KiB more", "not in it: what the kernel has received"]
-        {
+        for term in [
+            "a tunnel (WebSocket and the like) 204 KiB in the place",
+            "80 KiB more for what the kernel has received",
+            "not in it: what the kernel has received",
+        ] {
             assert!(proof.contains(term), "no {term:?} in {proof}");
         }
     }

@@ -4,8 +4,9 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use rustix::io::ioctl_fionread;
 use socket2::SockRef;
 use tidegate::budget::Lease;
 use tokio::io::Interest;
@@ -43,6 +44,23 @@ impl Watch {
         on_end!(self.end, socket => socket.try_io(Interest::PRIORITY, || Ok(()))).is_ok()
     }
 
+    /// Ready if bytes have come that nobody has read, and nobody reads. (Whoever reads the connection in this task hears of it in
+    /// its place.)
+    pub(crate) fn poll_come(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // The second time after what was read before was found to be all.
+        for _ in 0..2 {
+            // An error would be the end, which is somebody else's.
+            let _ = ready!(on_end!(self.end, socket => socket.poll_read_ready(cx)));
+            let come = |any| if any { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            let look = || on_end!(self.end, socket => ioctl_fionread(socket));
+            let look = || look().map_err(io::Error::from).and_then(|bytes| come(bytes > 0));
+            if on_end!(self.end, socket => socket.try_io(Interest::READABLE, look)).is_ok() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
     /// Nothing is read from now on, until [`read_at_once`](Self::read_at_once): bytes wait in the kernel, which stops
     /// the peer.
     pub(crate) fn hold(&self) {
@@ -57,6 +75,16 @@ impl Watch {
                 waker.wake();
             }
         }
+    }
+
+    /// From now on what is read is of a body or a tunnel, of a large one or not: so much of it may deserve larger buffers.
+    pub(crate) fn body_begins(&self, large: bool) {
+        self.end.inflow(|inflow, tcp| inflow.begins(tcp, large));
+    }
+
+    /// From now on it is not.
+    pub(crate) fn body_ends(&self) {
+        self.end.inflow(|inflow, _| inflow.ends());
     }
 
     /// Ready when whoever writes to this connection may be handed more: it holds less than `most` unwritten,

@@ -10,7 +10,7 @@ use crate::stand::{Stand, bounded, eventually, get, post};
 use crate::wire2::{Wire2, get2, post2, whole};
 
 /// The least: the program, and floors for about forty connections.
-const LEAST: &str = "memory = '32MiB'\nlimit = 2000\nmax-queue = 2000\nmax-wait = '10s'\nclient-timeout = '60s'\nhead-timeout = '60s'";
+const LEAST: &str = "memory = '32MiB'\nlimit = 2000\nmax-queue = 2000\nmax-wait = '10m'\nclient-timeout = '1h'\nhead-timeout = '10m'";
 
 fn charged(stand: &Stand) -> f64 {
     stand.metric("tidegate_memory_charged_bytes")
@@ -165,7 +165,7 @@ async fn a_grown_window_comes_back_when_memory_is_short() {
 
 #[tokio::test]
 async fn bodies_read_ahead_are_charged() {
-    let stand = Stand::new("memory = '64MiB'\nlimit = 1\nmax-wait = '10s'\nclient-timeout = '60s'").await;
+    let stand = Stand::new("memory = '64MiB'\nlimit = 1\nmax-wait = '10m'\nclient-timeout = '1h'").await;
     let mut held = stand.connect().await;
     held.send(get("/hold")).await;
     eventually("the place is taken", || stand.origin.now() == 1).await;

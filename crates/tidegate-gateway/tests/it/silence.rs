@@ -3,9 +3,25 @@
 use std::time::Duration;
 
 use tidegate_lab::frames::{Block, Frame, PREFACE, Wire, code, flag, kind, setting};
-use tokio::time::Instant;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep};
 
 use crate::stand::{Stand, eventually};
+
+/// Holds time up now and then: else hours would pass while the system, which knows nothing of it, brings bytes from one socket
+/// to the other.
+fn paced() -> JoinSet<()> {
+    let mut pace = JoinSet::new();
+    pace.spawn(async {
+        loop {
+            // Time stands while a thread is blocked.
+            #[allow(clippy::disallowed_methods)] // real time is meant
+            let _ = spawn_blocking(|| std::thread::sleep(Duration::from_millis(1))).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    pace
+}
 
 /// Says the preface; the gate's settings are not acknowledged.
 async fn connect(stand: &Stand) -> Wire {
@@ -45,6 +61,7 @@ fn is_about(time: Duration, seconds: u64) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn settings_that_are_never_acknowledged_end_the_connection() {
+    let _pace = paced();
     let stand = Stand::new("memory = '64MiB'").await;
     let begun = Instant::now();
     let mut wire = connect(&stand).await;
@@ -63,6 +80,7 @@ async fn settings_that_are_never_acknowledged_end_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_answers_no_ping_has_gone() {
+    let _pace = paced();
     let stand = Stand::new("memory = '64MiB'\nidle-timeout = '10m'\norigin-timeout = '10m'").await;
     let begun = Instant::now();
     let mut wire = connect(&stand).await;
@@ -87,6 +105,7 @@ async fn a_client_that_answers_no_ping_has_gone() {
 /// The gate may be late itself: what has come counts, whether it has been read or not.
 #[tokio::test(start_paused = true)]
 async fn settings_are_acknowledged_in_time_if_that_was_not_read_in_time() {
+    let _pace = paced();
     for round in 0..20 {
         let stand = Stand::new("memory = '64MiB'").await;
         let mut wire = connect(&stand).await;
@@ -99,6 +118,7 @@ async fn settings_are_acknowledged_in_time_if_that_was_not_read_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ping_is_answered_in_time_if_that_was_not_read_in_time() {
+    let _pace = paced();
     for round in 0..10 {
         let stand = Stand::new("memory = '64MiB'\nidle-timeout = '10m'").await;
         let mut wire = connect(&stand).await;
@@ -111,6 +131,7 @@ async fn a_ping_is_answered_in_time_if_that_was_not_read_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_is_given_no_credit_is_reset_in_its_time() {
+    let _pace = paced();
     let stand = Stand::new("memory = '64MiB'\nstall-timeout = '3s'").await;
     let mut wire = Wire::connect(stand.address).await.unwrap();
     let mut first = PREFACE.to_vec();
@@ -155,6 +176,7 @@ fn begun() -> [Vec<Frame>; 4] {
 
 #[tokio::test(start_paused = true)]
 async fn a_header_block_that_never_ends_ends_its_connection() {
+    let _pace = paced();
     for memory in ["", "memory = '64MiB'"] {
         let stand = Stand::new(&format!("head-timeout = '4s'\n{memory}")).await;
         let rest = stand.metric("tidegate_memory_charged_bytes");
@@ -182,6 +204,7 @@ async fn a_header_block_that_never_ends_ends_its_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn each_header_block_has_its_own_time() {
+    let _pace = paced();
     let stand = Stand::new("memory = '64MiB'\nhead-timeout = '4s'").await;
     let mut wire = settled(&stand).await;
     let begin = |stream| Frame::headers(stream, flag::END_STREAM, Block::get("/hello").bytes());
@@ -189,7 +212,7 @@ async fn each_header_block_has_its_own_time() {
     wire.frames([begin(1)]).await.unwrap();
     // One ends and the next begins in the same moment: there is always one that has not ended.
     for stream in (1..9).step_by(2) {
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        sleep(Duration::from_secs(3)).await;
         wire.frames([end(stream), begin(stream + 2)]).await.unwrap();
         let answer = next_of(&mut wire, kind::DATA).await.expect("it is answered");
         assert_eq!(answer.stream, stream);

@@ -13,7 +13,7 @@ use crate::stand::{Stand, eventually};
 use crate::wire::Wire;
 use crate::wire2::{Wire2, post2, whole};
 
-const WORDS: &str = "memory = '64MiB'\nlimit = 200\nmax-wait = '10s'\nclient-timeout = '10m'\n\
+const WORDS: &str = "memory = '64MiB'\nlimit = 200\nmax-wait = '10m'\nclient-timeout = '1h'\n\
                      head-timeout = '10m'\nstall-timeout = '5m'";
 /// What an upload takes that flows freely: a 512th of the memory unwritten, and seven eighths of that in the kernel.
 const FLOWS: f64 = 240.0 * 1024.0;

@@ -119,6 +119,10 @@ async fn frames(attack: Attack, tcp: TcpStream, plan: &Plan, seen: &Seen) -> io:
                 }
             }
             kind::WINDOW_UPDATE => credit.more(&frame),
+            // Who holds on to what it has keeps to the rules, or it would be taken for one that has gone.
+            kind::PING if attack == Attack::Hold && !frame.has(flag::ACK) => {
+                bytes.extend([Frame::new(kind::PING, flag::ACK, 0, frame.payload.clone())]);
+            }
             _ => {}
         }
         let last = matches!(frame.kind, kind::HEADERS | kind::DATA) && frame.has(flag::END_STREAM);

@@ -90,6 +90,10 @@ async fn uploads_keep_to_their_credit() {
     assert_eq!(until(&mut wire, 65_535).await.iter().sum::<usize>(), 65_535);
     wire.frames([Frame::window_update(0, 100_000)]).await.unwrap();
     assert_eq!(until(&mut wire, 100_000).await, [0, 50_000, 0, 50_000]);
+    // It is there, and says so.
+    wire.frames([Frame::ping([7; 8])]).await.unwrap();
+    let ping = timeout(Duration::from_secs(20), wire.next()).await.expect("a frame").unwrap().unwrap();
+    assert_eq!((ping.kind, ping.flags, &ping.payload[..]), (kind::PING, flag::ACK, &[7; 8][..]));
     let answer = |stream| Frame::headers(stream, flag::END_HEADERS | flag::END_STREAM, vec![0x88]);
     wire.frames([answer(1), answer(3)]).await.unwrap();
     timeout(Duration::from_secs(20), crowd.ended()).await.expect("it has done what it wanted");

@@ -120,7 +120,12 @@ impl Client {
                 }
                 self.wire.frames([Frame::settings_ack()]).await.unwrap();
             }
-            (kind::PING, _) => return Some(frame.payload.to_vec()),
+            (kind::PING, _) if frame.has(flag::ACK) => return Some(frame.payload.to_vec()),
+            // The gate's own: a busy machine takes so long that it asks.
+            (kind::PING, _) => {
+                let answer = Frame::new(kind::PING, flag::ACK, 0, frame.payload.clone());
+                self.wire.frames([answer]).await.unwrap();
+            }
             (kind::HEADERS, 1) => self.answered = true,
             // There is no memory for one more.
             (kind::RST_STREAM, stream) if stream > 1 => self.credit[stream as usize / 2] = None,
