@@ -142,5 +142,5 @@ fn the_allocator_is_told_to_give_back_what_is_free() {
         .output()
         .unwrap();
     let said = crate::text(&output.stderr);
-    assert!(said.contains("\"dirty_decay_ms:1000,narenas:2\""), "{said}");
+    assert!(said.contains("\"dirty_decay_ms:100,narenas:2\""), "{said}");
 }
