@@ -9,6 +9,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
@@ -31,7 +32,13 @@ const SELDOM: usize = 1024 * 1024;
 /// A connection's [`Inflow`], if it has one. Whoever does something with it takes it out meanwhile, so that nothing is done
 /// under a lock; that is its connection's task, and nobody else.
 #[derive(Debug)]
-pub(crate) struct Inflows(Mutex<Option<Box<Inflow>>>);
+pub(crate) struct Inflows {
+    slot: Mutex<Option<Box<Inflow>>>,
+    /// Does it heed what is read? Not between bodies, with what it began with; so most requests do not lock for it.
+    heeds: AtomicBool,
+    /// Bodies that have ended and it has not heard of. Who ends one may be another task than the connection's.
+    ended: AtomicUsize,
+}
 
 /// The receive buffer of one connection. Dropped with it, it gives back what is charged.
 #[derive(Debug)]
@@ -45,8 +52,8 @@ pub(crate) struct Inflow {
     charged: u64,
     /// Bytes to be read until no more than [`RECEIVED`] can be left of what came before it shrank.
     old: usize,
-    /// A body or tunnel is read: what was read of it since `since`, and after how much it is looked again.
-    flows: bool,
+    /// Bodies and tunnels that are read: what was read of it since `since`, and after how much it is looked again.
+    flows: usize,
     read: usize,
     since: Instant,
     mark: usize,
@@ -75,15 +82,31 @@ enum Step {
 
 impl Inflows {
     pub(crate) fn new(inflow: Option<Inflow>) -> Self {
-        Self(Mutex::new(inflow.map(Box::new)))
+        Self {
+            slot: Mutex::new(inflow.map(Box::new)),
+            heeds: AtomicBool::new(false),
+            ended: AtomicUsize::new(0),
+        }
+    }
+
+    /// Is there one that heeds what is read, or that there is nothing to be read?
+    pub(crate) fn heeds(&self) -> bool {
+        self.heeds.load(Relaxed)
     }
 
     /// Tells it something, if there is one.
     pub(crate) fn tell(&self, something: impl FnOnce(&mut Inflow)) {
         if let Some(mut inflow) = self.take() {
+            inflow.ends(self.ended.swap(0, Relaxed));
             something(&mut inflow);
+            self.heeds.store(inflow.heeds(), Relaxed);
             self.slot().replace(inflow);
         }
+    }
+
+    /// A body or tunnel that began is not read any more. From any task; heard when it is told something.
+    pub(crate) fn body_ends(&self) {
+        self.ended.fetch_add(1, Relaxed);
     }
 
     /// There is none any more.
@@ -93,7 +116,7 @@ impl Inflows {
 
     // Nothing is done under this lock but that one pointer moves.
     fn slot(&self) -> MutexGuard<'_, Option<Box<Inflow>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -110,7 +133,7 @@ impl Inflow {
             size: RECEIVED as usize,
             charged: 0,
             old: 0,
-            flows: false,
+            flows: 0,
             read: 0,
             since: Instant::now(),
             mark: RECEIVED as usize / 4,
@@ -127,10 +150,15 @@ impl Inflow {
         let _ = receive::unlock(tcp);
     }
 
+    /// Is there anything that what is read might change?
+    fn heeds(&self) -> bool {
+        self.flows > 0 || self.old > 0 || self.charged > 0
+    }
+
     /// From now on what is read is of a body or a tunnel. If that is large, it has at once what the system would give every
     /// connection, where there is memory: so much a client can send that waits in the queue, and be seen to leave.
     pub(crate) fn begins(&mut self, tcp: &TcpStream, large: bool) {
-        (self.flows, self.read, self.since) = (true, 0, Instant::now());
+        (self.flows, self.read, self.since) = (self.flows + 1, 0, Instant::now());
         let first = self.limits.first.min(self.limits.settable).min(self.largest);
         if large && first > self.size {
             self.become_sized(tcp, first, false);
@@ -138,15 +166,15 @@ impl Inflow {
         self.mark = self.size / 4;
     }
 
-    /// From now on it is not.
-    pub(crate) fn ends(&mut self) {
-        self.flows = false;
+    /// From now on so many are not.
+    fn ends(&mut self, bodies: usize) {
+        self.flows = self.flows.saturating_sub(bodies);
     }
 
     /// So many bytes were read.
     pub(crate) fn read(&mut self, tcp: &TcpStream, bytes: usize, cx: &mut Context<'_>) {
         self.waned(bytes);
-        if !self.flows {
+        if self.flows == 0 {
             return;
         }
         self.read = self.read.saturating_add(bytes);

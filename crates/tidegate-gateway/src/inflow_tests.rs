@@ -82,10 +82,11 @@ async fn what_is_read_quickly_gets_twice_as_much_each_time_and_pays_first() {
 async fn what_is_small_slow_or_no_body_gets_no_more() {
     let memory = memory(64);
     let (mut inflow, tcp, _client) = inflow(&memory, USUAL).await;
+    inflow.ends(1);
     for _ in 0..100 {
         inflow.begins(&tcp, false);
         inflow.read(&tcp, 16 * KIB - 1, &mut cx());
-        inflow.ends();
+        inflow.ends(1);
         inflow.read(&tcp, 100 * KIB, &mut cx());
     }
     inflow.begins(&tcp, false);
@@ -131,7 +132,7 @@ async fn when_memory_is_short_it_takes_no_more_and_what_has_come_stays_charged()
     // No more is had before all of it was read.
     inflow.read(&tcp, 1023 * KIB, &mut cx());
     assert_eq!((size(&tcp), charged(&memory)), (least, rest + 960 * KIB));
-    inflow.ends();
+    inflow.ends(1);
     inflow.read(&tcp, KIB, &mut cx());
     assert_eq!((size(&tcp), charged(&memory)), (least, rest + least - 64 * KIB));
     inflow.begins(&tcp, false);
@@ -191,12 +192,25 @@ async fn more_than_eight_times_what_is_read_in_a_round_trip_is_of_no_use() {
     assert!(unsent::look(&tcp).unwrap().round > 0, "the kernel tells");
 }
 
+#[tokio::test]
+async fn an_end_is_heard_although_another_task_says_it_and_then_nothing_is_heeded() {
+    let memory = memory(64);
+    let (inflow, tcp, _client) = inflow(&memory, USUAL).await;
+    let inflows = Inflows::new(Some(inflow));
+    inflows.tell(|inflow| inflow.begins(&tcp, false));
+    // Two were read, and end while the connection's task is at it.
+    inflows.tell(|_| (0..2).for_each(|_| inflows.body_ends()));
+    assert!(inflows.heeds());
+    inflows.tell(|inflow| inflow.read(&tcp, 1, &mut cx()));
+    assert!(!inflows.heeds());
+}
+
 /// Enough to be seen to leave while it waits, as without a bound.
 #[tokio::test]
 async fn a_large_body_begins_with_what_the_system_would_give() {
     let memory = memory(64);
     let (mut inflow, tcp, _client) = inflow(&memory, USUAL).await;
-    inflow.ends();
+    inflow.ends(1);
     let rest = charged(&memory);
     for _ in 0..2 {
         inflow.begins(&tcp, true);

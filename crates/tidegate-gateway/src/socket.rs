@@ -30,8 +30,6 @@ pub(crate) struct Socket {
     end: Arc<End>,
     pace: Option<Pace>,
     unsent: Unsent,
-    /// What the kernel may receive ahead is bounded.
-    bounded: bool,
     /// Nothing more can be read.
     read_over: bool,
 }
@@ -140,14 +138,12 @@ impl Socket {
         account: Option<&Arc<Account>>,
     ) -> Self {
         let inflow = account.and_then(|account| Inflow::new(&tcp, account));
-        let bounded = inflow.is_some();
         let end = End::new(Either::Tcp(tcp), &unsent, inflow);
-        Self { end, pace: Some(Pace::new(pace)), unsent, bounded, read_over: false }
+        Self { end, pace: Some(Pace::new(pace)), unsent, read_over: false }
     }
 
     /// The kernel may receive what it does of itself: other credit bounds what comes, and everything is read at once.
-    pub(crate) fn receives_freely(&mut self) {
-        self.bounded = false;
+    pub(crate) fn receives_freely(&self) {
         if let (Some(inflow), Either::Tcp(tcp)) = (self.end.inflow.take(), &self.end.either) {
             inflow.unbound(tcp);
         }
@@ -157,20 +153,14 @@ impl Socket {
     /// refuses an upload, say, and closes): until its side has been read to the end, what is written is dropped
     /// in silence, so that the answer is not lost for a failed write.
     pub(crate) fn tcp(tcp: TcpStream, unsent: Unsent) -> Self {
-        Self {
-            end: End::new(Either::Tcp(tcp), &unsent, None),
-            pace: None,
-            unsent,
-            bounded: false,
-            read_over: false,
-        }
+        Self { end: End::new(Either::Tcp(tcp), &unsent, None), pace: None, unsent, read_over: false }
     }
 
     /// The same of a unix socket, of which the kernel holds what it may without our asking (`wmem_default`, 208 KiB).
     pub(crate) fn unix(unix: UnixStream) -> Self {
         let unsent = Unsent::unbounded();
         let end = End::new(Either::Unix(unix), &unsent, None);
-        Self { end, pace: None, unsent, bounded: false, read_over: false }
+        Self { end, pace: None, unsent, read_over: false }
     }
 
     /// Lets a test look at the options of a TCP connection.
@@ -299,9 +289,9 @@ impl Socket {
 }
 
 impl Socket {
-    /// Tells what bounds what the kernel receives.
+    /// Tells what bounds what the kernel receives, if it heeds what is read.
     fn inflow(&self, something: impl FnOnce(&mut Inflow, &TcpStream)) {
-        if self.bounded {
+        if self.end.inflow.heeds() {
             self.end.inflow(something);
         }
     }

@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 
 use http::HeaderValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::memory::Kind;
-use crate::socket::Socket;
+use crate::memory::{Account, Kind};
+use crate::socket::{Socket, Watch};
 use crate::unsent::Unsent;
 
 use super::frames::ReadBeyond;
@@ -51,25 +52,8 @@ pub(super) fn serve<S: Serve>(
     let Accepted { tcp, peer, permit, account } = accepted;
     // A block, because an `async fn` keeps what it was given beside what it makes of it, in every idle connection.
     async move {
-        // Small answers must not wait for an acknowledgement; an error means the connection is gone.
-        let _ = tcp.set_nodelay(true);
-        let unsent = Unsent::new(&tcp, settings.unsent_bytes);
-        let socket = Socket::paced(tcp, unsent, settings.pace, account.as_ref());
-        let watch = socket.watch();
-        let opening = open(socket, &settings);
-        let opened = tokio::select! {
-            biased;
-            () = shutdown.on_drain() => return,
-            opened = timeout(settings.head_timeout, opening) => opened,
-        };
-        let (mut stream, tls, protocol) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => {
-                tracing::debug!(%peer, %error, "no protocol came to be");
-                return;
-            }
-            Err(_) => return,
-        };
+        let opened = open_in_time(tcp, peer, account.as_ref(), &settings, &shutdown).await;
+        let Some((mut stream, watch, tls, protocol)) = opened else { return };
         let Ok(forwarded_for) = HeaderValue::try_from(peer.ip().to_canonical().to_string()) else { return };
         if let Some(account) = &account {
             account.speaks(if protocol == Protocol::Http2 { Kind::Http2 } else { Kind::Http1 });
@@ -84,6 +68,33 @@ pub(super) fn serve<S: Serve>(
                 // Apart, because it is more than twice as large, and would be part of every idle HTTP/1 connection.
                 Box::pin(http2::serve(stream, caller, &settings, &shutdown)).await;
             }
+        }
+    }
+}
+
+/// What a connection speaks, and whether over TLS, if that is known in the time of a head.
+async fn open_in_time(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    account: Option<&Arc<Account>>,
+    settings: &ListenSettings,
+    shutdown: &Shutdown,
+) -> Option<(Stream, Watch, bool, Protocol)> {
+    // Small answers must not wait for an acknowledgement; an error means the connection is gone.
+    let _ = tcp.set_nodelay(true);
+    let unsent = Unsent::new(&tcp, settings.unsent_bytes);
+    let socket = Socket::paced(tcp, unsent, settings.pace, account);
+    let watch = socket.watch();
+    let opened = tokio::select! {
+        biased;
+        () = shutdown.on_drain() => return None,
+        opened = timeout(settings.head_timeout, open(socket, settings)) => opened.ok()?,
+    };
+    match opened {
+        Ok((stream, tls, protocol)) => Some((stream, watch, tls, protocol)),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "no protocol came to be");
+            None
         }
     }
 }
@@ -213,6 +224,6 @@ mod tests {
             size_of::<F>()
         }
         let bytes = size(&serve::<Gateway>);
-        assert!(bytes <= 2944, "the task of a connection takes {bytes} bytes");
+        assert!(bytes <= 1920, "the task of a connection takes {bytes} bytes");
     }
 }

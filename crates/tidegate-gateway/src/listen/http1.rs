@@ -1,7 +1,7 @@
 //! HTTP/1: hyper behind a screen, and a watch that sees the client go.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -29,13 +29,13 @@ const LINGER_BYTES: u64 = 4 * 1024 * 1024;
 const HYPERS_FIELDS: usize = 100;
 
 /// Serves an HTTP/1 connection to its end.
-pub(super) async fn serve<S: Serve>(
+pub(super) fn serve<S: Serve>(
     stream: Stream,
     watch: Watch,
     caller: Arc<Caller<S>>,
     settings: &ListenSettings,
     shutdown: &Shutdown,
-) {
+) -> impl Future<Output = ()> + Send {
     let (desk, tls) = (Arc::new(Desk::default()), caller.client.tls);
     let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), caller.client.account.clone(), settings));
     if caller.client.account.is_some() {
@@ -57,44 +57,48 @@ pub(super) async fn serve<S: Serve>(
         builder.max_headers(settings.head_fields);
     }
     let answer = service_fn(move |request| requests.answer(request));
-    let connection = builder.serve_connection(io, answer).with_upgrades();
-    let mut connection = pin!(connection);
-    let mut gone = pin!(watch.gone());
-    let mut on_drain = pin!(shutdown.on_drain());
-    let mut on_abort = pin!(shutdown.on_abort());
-    let ear = shutdown.ear();
-    let (mut left, mut draining, mut waits) = (false, false, false);
-    let ended = poll_fn(|cx| {
-        // This task's waker stays the same: a wait that was polled once needs no other poll before there is news.
-        let first = !std::mem::replace(&mut waits, true);
-        let news = first || ear.news();
-        if news && !draining && on_drain.as_mut().poll(cx).is_ready() {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
+    let mut connection = builder.serve_connection(io, answer).with_upgrades();
+    // A block, because an `async fn` keeps what it was given beside what it makes of it, in every idle connection.
+    async move {
+        let mut gone = Box::pin(watch.gone());
+        let mut on_word = pin!(shutdown.on_next(false));
+        let ear = shutdown.ear();
+        let (mut left, mut draining, mut waits) = (false, false, false);
+        let ended = poll_fn(|cx| {
+            // This task's waker stays the same: a wait that was polled once needs no other poll before there is news.
+            let first = !std::mem::replace(&mut waits, true);
+            let news = first || ear.news();
+            let mut over = false;
+            while news && !over && on_word.as_mut().poll(cx).is_ready() {
+                over = std::mem::replace(&mut draining, true);
+                Pin::new(&mut connection).graceful_shutdown();
+                on_word.set(shutdown.on_next(true));
+            }
+            // Before anything else is done for who has gone.
+            if !first && desk.busy.load(Ordering::Relaxed) && watch.is_gone() {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(Some(result));
+            }
+            if behind.poll_unpaid(&desk, &watch, cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            left = left || if first { gone.as_mut().poll(cx).is_ready() } else { watch.is_gone() };
+            // What a client asked before it closed its side is answered if that can be done at once.
+            if over || (left && desk.busy.load(Ordering::Relaxed)) {
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await;
+        if let Some(Err(error)) = &ended {
+            tracing::debug!(%error, "an HTTP/1 connection ended early");
         }
-        // Before anything else is done for who has gone.
-        if !first && desk.busy.load(Ordering::Relaxed) && watch.is_gone() {
-            return Poll::Ready(None);
+        // A tunnel's bytes are for the tunnel.
+        if matches!(ended, Some(Ok(()))) && !left && !desk.tunnel.load(Ordering::Relaxed) {
+            // Apart for the same reason.
+            let _ = Box::pin(timeout(LINGER, watch.discard(LINGER_BYTES))).await;
         }
-        if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-            return Poll::Ready(Some(result));
-        }
-        if behind.poll_unpaid(&desk, &watch, cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        left = left || if first { gone.as_mut().poll(cx).is_ready() } else { watch.is_gone() };
-        // What a client asked before it closed its side is answered if that can be done at once.
-        if (left && desk.busy.load(Ordering::Relaxed)) || (news && on_abort.as_mut().poll(cx).is_ready()) {
-            return Poll::Ready(None);
-        }
-        Poll::Pending
-    })
-    .await;
-    if let Some(Err(error)) = &ended {
-        tracing::debug!(%error, "an HTTP/1 connection ended early");
-    }
-    // A tunnel's bytes are for the tunnel.
-    if matches!(ended, Some(Ok(()))) && !left && !desk.tunnel.load(Ordering::Relaxed) {
-        let _ = timeout(LINGER, watch.discard(LINGER_BYTES)).await;
     }
 }

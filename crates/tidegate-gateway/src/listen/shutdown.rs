@@ -73,6 +73,11 @@ impl Shutdown {
         self.reached(Phase::Over).await;
     }
 
+    /// Resolves when it is time to finish; to whoever finishes already, when it is time to stop. Cancel safe.
+    pub(super) async fn on_next(&self, finishes: bool) {
+        self.reached(if finishes { Phase::Over } else { Phase::Draining }).await;
+    }
+
     async fn reached(&self, wanted: Phase) {
         // The sender lives in `self`, so the only way for this to end is the phase.
         let _ = self.phase.subscribe().wait_for(|phase| *phase >= wanted).await;

@@ -84,7 +84,7 @@ impl Watch {
 
     /// From now on it is not.
     pub(crate) fn body_ends(&self) {
-        self.end.inflow(|inflow, _| inflow.ends());
+        self.end.inflow.body_ends();
     }
 
     /// Ready when whoever writes to this connection may be handed more: it holds less than `most` unwritten,

@@ -50,6 +50,16 @@ fn poll<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
+/// What was polled, or is when it is polled again, which its waker has heard of.
+fn granted<T>(polled: Poll<T>, rings: &Rings, again: impl FnOnce() -> Poll<T>) -> T {
+    if let Poll::Ready(permit) = polled {
+        return permit;
+    }
+    assert_eq!(rings.heard(), 1, "a sleeper was forgotten");
+    let Poll::Ready(permit) = again() else { panic!("it was granted") };
+    permit
+}
+
 fn whole(sender: &Sender<u64>, bytes: u64) {
     let seen = sender.snapshot();
     assert_eq!(
@@ -74,15 +84,7 @@ fn loom_a_release_is_never_lost_to_a_newcomer() {
         let mut reserve = sender.reserve(1);
         let polled = poll(&mut reserve, &waker);
         releaser.join().unwrap();
-        let permit = match polled {
-            Poll::Ready(permit) => permit,
-            Poll::Pending => {
-                assert_eq!(rings.heard(), 1, "a sleeper was forgotten");
-                let Poll::Ready(permit) = poll(&mut reserve, &waker) else { panic!("it was granted") };
-                permit
-            }
-        };
-        drop(permit.unwrap());
+        drop(granted(polled, &rings, || poll(&mut reserve, &waker)).unwrap());
         whole(sender, 1);
     });
 }
@@ -222,15 +224,7 @@ fn loom_what_is_taken_beside_the_outlet_makes_room_for_who_waits() {
         let mut reserve = sender.reserve(1);
         let polled = poll(&mut reserve, &waker);
         let receiver = taker.join().unwrap();
-        let permit = match polled {
-            Poll::Ready(permit) => permit,
-            Poll::Pending => {
-                assert_eq!(rings.heard(), 1, "a sleeper was forgotten");
-                let Poll::Ready(permit) = poll(&mut reserve, &waker) else { panic!("it was granted") };
-                permit
-            }
-        };
-        drop(permit.unwrap());
+        drop(granted(polled, &rings, || poll(&mut reserve, &waker)).unwrap());
         whole(sender, 1);
         drop(receiver);
     });
