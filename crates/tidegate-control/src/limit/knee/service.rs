@@ -114,7 +114,9 @@ impl Service {
             means += kind.share * kind.mean;
             variances += kind.share * (kind.square - kind.mean * kind.mean).max(0.0);
         }
-        // The shortest sample is not zero, so after the first there is a mean.
+        if shares <= 0.0 || means <= 0.0 {
+            return 1.0;
+        }
         let mean = means / shares;
         (variances / shares / (mean * mean)).clamp(SPREAD.0, SPREAD.1)
     }
