@@ -24,6 +24,7 @@ pub mod classify;
 pub mod config;
 pub mod gateway;
 mod inflow;
+mod late;
 pub mod listen;
 pub mod memory;
 pub mod observe;
