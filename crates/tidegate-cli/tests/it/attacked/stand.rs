@@ -1,6 +1,7 @@
 //! A gate with little memory before an origin of this process, and its figures.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tidegate_lab::attack::{Attack, Crowd, Plan, open};
@@ -68,15 +69,19 @@ impl Stand {
 
     /// Watches it for so long: the most bytes that it had.
     pub(super) async fn peak_over(&self, time: Duration) -> u64 {
+        self.peak_while(sleep(time)).await.0
+    }
+
+    /// Watches it until this has ended: the most bytes that it had.
+    pub(super) async fn peak_while<T>(&self, until: impl Future<Output = T>) -> (u64, T) {
         let mut peak = 0;
-        let _ = timeout(time, async {
-            loop {
-                peak = peak.max(self.resident());
-                sleep(Duration::from_millis(20)).await;
+        let mut until = pin!(until);
+        loop {
+            peak = peak.max(self.resident());
+            if let Ok(ended) = timeout(Duration::from_millis(20), until.as_mut()).await {
+                return (peak.max(self.resident()), ended);
             }
-        })
-        .await;
-        peak
+        }
     }
 
     /// Bytes that the kernel holds for each of the gate's clients that has not taken everything. Those of connections that the
