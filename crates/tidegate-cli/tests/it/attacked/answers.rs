@@ -154,13 +154,13 @@ async fn streams_without_credit_fit_and_are_reset() {
     let before = stand.resident();
     let crowd = stand.attack(Attack::Zero, &stand.plan("/.lab/endless", 10, 100)).await;
     let report = || crowd.report();
-    let (peak, ()) = tokio::join!(
-        stand.peak_over(SOON),
-        eventually("they are answered", async || report().answered + report().reset >= 500)
-    );
+    let reset = async {
+        eventually("they are answered", async || report().answered + report().reset >= 500).await;
+        eventually("all are reset", async || report().reset + 100 * report().ended >= 1_000).await;
+    };
+    let (peak, ()) = stand.peak_while(reset).await;
     let grown = peak.saturating_sub(before);
     assert!(peak <= MOST && grown <= 1_000 * 40 * 1024, "{} MiB more", mib(grown));
-    eventually("all are reset", async || report().reset + 100 * report().ended >= 1_000).await;
     // The connections themselves are good.
     drop(crowd);
     stand.is_left().await;
@@ -172,12 +172,12 @@ async fn heads_of_references_fit_and_are_sent_away() {
     let stand = Stand::new(&["--stall-timeout", "3s"]).await;
     let before = stand.resident();
     let crowd = stand.attack(Attack::Bomb, &stand.plan("/.lab/endless", 10, 200)).await;
-    let peak = stand.peak_over(SOON).await;
-    let each = peak.saturating_sub(before) / 10;
-    assert!(peak <= MOST && each <= 4 << 20, "{} MiB for each connection", mib(each));
     // Each stream is reset, or its connection ended, within the time in which it must take something.
     let report = || crowd.report();
-    eventually("all are sent away", async || report().reset + 200 * report().ended >= 2_000).await;
+    let gone = eventually("all are sent away", async || report().reset + 200 * report().ended >= 2_000);
+    let (peak, ()) = stand.peak_while(gone).await;
+    let each = peak.saturating_sub(before) / 10;
+    assert!(peak <= MOST && each <= 4 << 20, "{} MiB for each connection", mib(each));
     drop(crowd);
     stand.is_left().await;
 }
