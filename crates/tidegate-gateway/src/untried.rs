@@ -24,13 +24,13 @@ const UNKNOWN: u32 = u32::MAX;
 /// What is known of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// Nothing, or it is near and has not acknowledged much.
+    /// Nothing yet, or it is far away.
     Untried,
-    /// The same, and the kernel says that it may be written to when little is unacknowledged.
+    /// It is near, and the kernel says that it may be written to when little is unacknowledged.
     Awaited,
     /// The same; the kernel has said so, and its buffer has a fixed size which is large enough.
     Fixed,
-    /// It takes what it is sent, or is far away.
+    /// It takes what it is sent.
     Tried,
 }
 
@@ -46,8 +46,8 @@ pub(crate) enum Buffer {
 }
 
 impl Peer {
-    /// The bytes that may be handed over now to a peer of which no more is known than `sight` says; `None` for one that has been
-    /// tried. An error if it must be waited for the kernel's word first.
+    /// The bytes that may be handed over now to a peer of which no more is known than `sight` says; `None` if it makes no
+    /// difference. An error if it must be waited for the kernel's word first.
     pub(crate) fn step(
         &mut self,
         mark: usize,
@@ -57,10 +57,16 @@ impl Peer {
         if *self == Self::Tried {
             return Ok(None);
         }
-        let Some(sight) = sight.filter(|sight| is_untried(sight)) else {
-            self.is_tried(kernel);
+        let Some(sight) = sight.filter(|sight| sight.reach < REACHES) else {
+            self.release(kernel);
+            *self = Self::Tried;
             return Ok(None);
         };
+        if NEAR < sight.round_trip && sight.round_trip < UNKNOWN {
+            // A busy machine may have measured only itself so far.
+            self.release(kernel);
+            return Ok(None);
+        }
         let step = first_step(mark);
         if sight.unacknowledged > step as u64 {
             if *self != Self::Awaited {
@@ -80,15 +86,16 @@ impl Peer {
         Ok(Some(step))
     }
 
-    fn is_tried(&mut self, kernel: &impl Kernel) {
+    /// The kernel finds the size of the buffer itself, as it did before.
+    fn release(&mut self, kernel: &impl Kernel) {
         if *self == Self::Awaited {
             let _ = kernel.send_buffer(Buffer::Largest);
         }
         if matches!(self, Self::Awaited | Self::Fixed) {
             // What allowed it to be fixed allows this.
             let _ = kernel.send_buffer(Buffer::Tuned);
+            *self = Self::Untried;
         }
-        *self = Self::Tried;
     }
 }
 
@@ -98,10 +105,6 @@ pub(crate) const fn first_step(mark: usize) -> usize {
     let step = mark / 4 * 3;
     // Whoever hands over nothing would take it for an end.
     if step == 0 { 1 } else { step }
-}
-
-fn is_untried(sight: &Sight) -> bool {
-    sight.reach < REACHES && (sight.round_trip <= NEAR || sight.round_trip == UNKNOWN)
 }
 
 #[cfg(test)]
