@@ -171,7 +171,8 @@ impl Limiter {
     ///
     /// # Errors
     /// **When full:** [`QueueFull`](crate::Reason::QueueFull); while draining:
-    /// [`Draining`](crate::Reason::Draining).
+    /// [`Draining`](crate::Reason::Draining); [`AlreadyHeld`](crate::Reason::AlreadyHeld) where a holder has
+    /// [one permit](LimiterBuilder::one_permit_per_holder) at most.
     #[inline]
     pub fn try_acquire(&self, demand: impl Into<Demand>) -> Result<Permit, Refused> {
         let demand = demand.into();
@@ -187,7 +188,8 @@ impl Limiter {
     /// # Errors
     /// **When full:** [`QueueFull`](crate::Reason::QueueFull) when there is no place,
     /// [`WaitTooLong`](crate::Reason::WaitTooLong) or [`Deadline`](crate::Reason::Deadline) when the wait would
-    /// take too long; while draining: [`Draining`](crate::Reason::Draining).
+    /// take too long; while draining: [`Draining`](crate::Reason::Draining); [`AlreadyHeld`](crate::Reason::AlreadyHeld) as
+    /// [`try_acquire`](Self::try_acquire).
     #[inline]
     pub fn enqueue(&self, demand: impl Into<Demand>) -> Result<Admission, Refused> {
         let demand = demand.into();

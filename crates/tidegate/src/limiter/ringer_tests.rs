@@ -16,6 +16,7 @@ use super::brisk_tests::{limiter, made_brisk_in_real_time, polled};
 use super::ringer::{Ringer, STARTED_IN};
 use super::tests::reason;
 use super::*;
+use crate::sync::lock;
 use crate::{Demand, Reason};
 
 const WAIT: Duration = Duration::from_millis(300);
@@ -230,4 +231,42 @@ fn the_thread_rests_while_nobody_leans_however_many_wait() {
             others.push(other);
         }
     }
+}
+
+/// Runtimes of one thread and of several, beside and after each other: nobody is forgotten, and nothing of them is kept.
+#[test]
+fn runtimes_come_and_go_in_a_fast_line() {
+    const LINES: usize = 4;
+    const RUNTIMES: usize = 12;
+    let limiter = limiter(WAIT);
+    let in_line = made_brisk_in_real_time(&limiter);
+    let turns = async |limiter: Limiter| {
+        for _ in 0..200 {
+            let permit = timeout(LONG, limiter.acquire(1)).await.expect("somebody was forgotten");
+            tokio::task::yield_now().await;
+            drop(permit);
+        }
+    };
+    let lines = [(); LINES].map(|()| {
+        let limiter = limiter.clone();
+        std::thread::spawn(move || {
+            for number in 0..RUNTIMES {
+                let one = || Builder::new_current_thread().enable_time().build().unwrap();
+                let runtime = if number % 3 == 0 { several_threads(1) } else { one() };
+                let tasks = [(); 4].map(|()| runtime.spawn(turns(limiter.clone())));
+                runtime.block_on(async {
+                    for task in tasks {
+                        task.await.unwrap();
+                    }
+                    // It ends while an alarm is set on it.
+                    let mut last = Box::pin(limiter.acquire(1));
+                    _ = last.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                });
+            }
+        })
+    });
+    drop(in_line);
+    lines.into_iter().for_each(|line| line.join().unwrap());
+    assert_eq!((limiter.stats().available, limiter.stats().waiting), (1, 0));
+    assert!(lock(&limiter.shared().desk).alarms.hold_no_timer());
 }
