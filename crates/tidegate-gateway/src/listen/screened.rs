@@ -37,7 +37,9 @@ pub(super) struct Desk {
     pub(super) ahead: AtomicBool,
     /// Why the last request of this connection is refused.
     pub(super) fault: OnceLock<Fault>,
-    /// What the request takes, until its answer is written.
+    /// The request that is answered is paid for, until its answer is written.
+    paid: AtomicBool,
+    /// What it takes, unless its connection has that already.
     charge: Mutex<Option<Charge>>,
     /// Is there such a charge? Only the connection's own task asks, which need not lock for it.
     charged: AtomicBool,
@@ -46,17 +48,27 @@ pub(super) struct Desk {
 impl Desk {
     /// Everything that was to be written is.
     fn written(&self) {
-        if self.is_charged() && !self.busy.load(Ordering::Relaxed) {
-            self.charge(None);
+        if self.is_paid() && !self.busy.load(Ordering::Relaxed) {
+            self.paid.store(false, Ordering::Relaxed);
+            if self.charged.load(Ordering::Relaxed) {
+                self.charge(None);
+            }
         }
     }
 
-    pub(super) fn is_charged(&self) -> bool {
-        self.charged.load(Ordering::Relaxed)
+    pub(super) fn is_paid(&self) -> bool {
+        self.paid.load(Ordering::Relaxed)
     }
 
-    /// From now on this is charged.
-    pub(super) fn charge(&self, charge: Option<Charge>) {
+    /// The request is paid for, by this `charge` unless its connection has what it takes.
+    pub(super) fn pay(&self, charge: Option<Charge>) {
+        self.paid.store(true, Ordering::Relaxed);
+        if charge.is_some() {
+            self.charge(charge);
+        }
+    }
+
+    fn charge(&self, charge: Option<Charge>) {
         self.charged.store(charge.is_some(), Ordering::Relaxed);
         let before = std::mem::replace(&mut *self.locked(), charge);
         drop(before);
