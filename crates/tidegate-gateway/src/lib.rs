@@ -20,6 +20,7 @@
 pub mod admin;
 mod beyond;
 pub mod body;
+mod buffer_lock;
 pub mod classify;
 pub mod config;
 pub mod gateway;
@@ -36,6 +37,7 @@ mod run;
 mod socket;
 pub mod tls;
 mod unsent;
+mod untried;
 mod wide;
 
 pub use run::{Running, StartError};

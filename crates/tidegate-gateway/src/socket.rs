@@ -131,7 +131,8 @@ macro_rules! on_end {
     };
 }
 
-// Below the macro, which it calls.
+// Below the macro, which they call.
+mod asked;
 mod watch;
 pub(crate) use watch::Watch;
 
@@ -203,14 +204,7 @@ impl Socket {
                 },
             }
             let end = &*self.end;
-            let look = || match &end.either {
-                Either::Tcp(tcp) => unsent::look(tcp),
-                Either::Unix(_) => None,
-            };
-            // Inside the runtime's own call, so that it waits for the kernel's word if the answer is no.
-            let ask =
-                || on_end!(end, socket => socket.try_io(Interest::WRITABLE, || unsent::writable(socket)));
-            match self.unsent.may(length, look, ask).and_then(|most| attempt(end, most)) {
+            match self.unsent.may(length, end).and_then(|most| attempt(end, most)) {
                 Ok(sent) => {
                     self.unsent.handed(sent);
                     if let Some(pace) = &mut self.pace {
