@@ -23,8 +23,8 @@ pub struct Progress {
     pub longest_stall: Duration,
     /// The least bytes a second once `grace` is over: 1 KiB/s, a tenth of what the slowest network gives.
     pub least_rate: u64,
-    /// How long a peer may be slower than `least_rate`: 10 s. One stall counts for no more than this: whoever comes
-    /// back from one is not judged by the first bytes.
+    /// How long a peer may be slower than `least_rate`: 10 s. One stall counts for no more than half of
+    /// this: whoever comes back from one is not judged by the first bytes.
     pub grace: Duration,
 }
 
@@ -127,7 +127,7 @@ impl Pace {
         }
         self.pause(now);
         let (grace, rate) = (nanos(self.asked.grace), self.asked.least_rate);
-        self.waited = self.waited.saturating_add(std::mem::take(&mut self.idle).min(grace));
+        self.waited = self.waited.saturating_add(std::mem::take(&mut self.idle).min(grace / 2));
         self.bytes = self.bytes.saturating_add(bytes);
         if self.waited > grace {
             // In u128: a rate of 2⁶⁴ over years does not overflow.
@@ -191,12 +191,13 @@ mod tests {
             pace.wait((second - 1) * SECOND).unwrap();
             pace.moved(4096, second * SECOND).unwrap();
         }
-        // A few bytes after each of two stalls are no coming back.
+        // A few bytes after each of three stalls are no coming back.
         let mut pace = Pace::new(Progress::default());
-        pace.wait(0).unwrap();
-        pace.moved(100, 29 * SECOND).unwrap();
-        pace.wait(29 * SECOND).unwrap();
-        assert_eq!(pace.moved(100, 58 * SECOND), Err(TooSlow::Rate(1024)));
+        let found = (1..10).find(|stall| {
+            pace.wait((stall - 1) * 29 * SECOND).unwrap();
+            pace.moved(100, stall * 29 * SECOND).is_err()
+        });
+        assert_eq!(found, Some(3));
     }
 
     #[test]
