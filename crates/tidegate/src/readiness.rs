@@ -78,9 +78,9 @@ impl Readiness {
 pub struct WaitEstimate {
     /// Half of the waits are shorter (p50).
     pub expected: Duration,
-    /// Nine of ten waits are shorter (p90), calibrated on the outcomes seen.
+    /// Nine of ten waits are shorter (p90); a limiter's are calibrated by what became of earlier waits.
     pub upper: Duration,
-    /// On how many outcomes the calibration stands; 0 = a guess.
+    /// On how many windows of a measured pace it stands; 0: on none, so that it is a guess, or zero.
     pub samples: u64,
 }
 

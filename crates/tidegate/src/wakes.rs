@@ -1,8 +1,13 @@
 //! Wakers that wait for every lock to be free.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// Wakers to be run once every lock is free. The first needs no allocation: most events wake one caller.
+/// Wakers to be run once every lock is free: when this is dropped, at the latest. The first needs no allocation: most events
+/// wake one caller.
+///
+/// They are foreign code. A panic in one keeps nobody behind it from being woken, and goes no further than to the panic hook:
+/// who happens to wake others is not to blame for it, and may have an answer in hand, units or bytes, that must not be lost.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
     first: Option<Waker>,
@@ -19,15 +24,19 @@ impl Wakes {
         }
     }
 
-    /// One after another.
-    pub(crate) fn each(self) -> impl Iterator<Item = Waker> {
-        self.first.into_iter().chain(self.more)
-    }
-
     /// Wakes them all.
-    pub(crate) fn run(self) {
-        let Some(first) = self.first else { return };
-        first.wake();
-        self.more.into_iter().for_each(Waker::wake);
+    pub(crate) fn run(self) {}
+}
+
+impl Drop for Wakes {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(first) = self.first.take() else { return };
+        wake(first);
+        self.more.drain(..).for_each(wake);
     }
+}
+
+fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }

@@ -1,10 +1,13 @@
 //! What a connection hears for which there is no place, in the words that it understands.
 
+use std::net::SocketAddr;
+
 use h2::client::Builder;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use crate::kernel::received;
 use crate::parties::{LEAST, PLACES, connections, crowd, from, is_left};
 use crate::reasons::refused;
 use crate::stand::{Stand, bounded, eventually, get};
@@ -40,6 +43,9 @@ async fn displace(stand: &Stand, all: &mut Vec<TcpStream>, sent: &[u8]) -> Wire 
     let before = displaced(stand);
     let mut newest = all.pop().unwrap();
     newest.write_all(sent).await.unwrap();
+    let SocketAddr::V4(from_there) = newest.local_addr().unwrap() else { panic!("of the other family") };
+    let there = || received(stand.address.port()).get(&from_there).copied();
+    eventually("it is in the gate's kernel", || there() == Some(sent.len() as u64)).await;
     let other = from([127, 0, 0, 3], stand.address).await;
     eventually("it is displaced", || displaced(stand) == before + 1.0).await;
     eventually("it is closed", || connections(stand) == PERMITS - 1).await;
@@ -116,7 +122,8 @@ async fn who_speaks_http2_is_told_that_nothing_was_begun() {
     let before = displaced(&stand);
     let mut client = Wire2::over(all.pop().unwrap(), &Builder::new()).await;
     let (answer, _) = client.begin(get2("/hello"), true).await;
-    tokio::task::yield_now().await;
+    let said = || received(stand.address.port()).into_values().max();
+    eventually("it is in the gate's kernel", || said() > Some(PREFACE.len() as u64)).await;
     let _other = from([127, 0, 0, 3], stand.address).await;
     let error = bounded("an answer", whole(answer)).await.unwrap_err();
     assert!(error.is_go_away() && error.is_remote(), "{error:?}");

@@ -278,11 +278,13 @@ async fn who_is_parked_does_not_hold_the_last_permit() {
     for _ in 0..80 {
         greedy.push(from([127, 0, 0, 2], stand.address).await);
     }
-    eventually("all have come", || {
-        connections(&stand) + stand.metric("tidegate_memory_displaced_total") as usize == 80
+    // Who is displaced still counts among those who are there for a moment, in which it hears why.
+    eventually("all have come, and one permit is free", || {
+        let there = connections(&stand);
+        there < 60 && there + stand.metric("tidegate_memory_displaced_total") as usize == 80
     })
     .await;
-    assert!(parked(&stand) > 10 && connections(&stand) < 60);
+    assert!(parked(&stand) > 10);
     for client in 0..10 {
         let mut wire = Wire::over(from([127, 0, 1, client], stand.address).await);
         wire.send(get("/hello")).await;

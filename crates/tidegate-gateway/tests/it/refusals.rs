@@ -1,5 +1,6 @@
 //! What those hear who cannot be admitted.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,22 +31,25 @@ async fn a_full_queue_says_so_and_when_to_come_back() {
     // First while nothing is known of the origin's pace, then with it.
     for round in 1..=2 {
         let first = full(&stand).await;
-        let answers = [stand.get("/a").await, stand.get("/b").await];
-        for answer in &answers {
+        let mut told = BTreeSet::new();
+        for _ in 0..5 {
+            let answer = stand.get("/a").await;
             assert_eq!((answer.status, answer.reason().as_str()), (503, "queue_full"));
             let seconds: u64 = answer.header("retry-after").parse().unwrap();
             let millis = answer.problem()["retry_after_ms"].as_u64().unwrap();
             assert_eq!(seconds, millis.div_ceil(1000).max(1));
             assert_eq!(answer.header("cache-control"), "no-store");
+            told.insert(millis);
         }
-        assert_ne!(answers[0].problem()["retry_after_ms"], answers[1].problem()["retry_after_ms"]);
+        // Each has a moment of its own. How far that is may be the same for two, if as much time went by between them.
+        assert!(told.len() > 1, "{told:?}");
         // The connection stays: a refusal is not an error.
         let mut wire = stand.connect().await;
         for _ in 0..3 {
             wire.send(post("/c", "")).await;
             assert_eq!(wire.answer().await.status, 503);
         }
-        assert_eq!(stand.metric("tidegate_refused_total{reason=\"queue_full\"}"), f64::from(5 * round));
+        assert_eq!(stand.metric("tidegate_refused_total{reason=\"queue_full\"}"), f64::from(8 * round));
         free(&stand, first).await;
     }
     assert!(stand.origin.seen().iter().all(|seen| seen.target == "/hold"));

@@ -20,6 +20,10 @@ use crate::wire::{Answer, Wire};
 /// Long enough for the slowest machine that has other things to do; nothing that works takes as long.
 pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
+/// Whatever a test does not say itself: what a busy machine is slow with is no fault of who waits, sends or reads.
+const PATIENCE: [(&str, &str); 4] =
+    [("connect-timeout", "1m"), ("origin-timeout", "1h"), ("stall-timeout", "1h"), ("head-timeout", "1h")];
+
 pub(crate) struct Stand {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) address: SocketAddr,
@@ -65,11 +69,18 @@ impl Stand {
     ) -> Self {
         let mut text =
             format!("origin = '{}'\nlisten = '127.0.0.1:0'\nadmin = '127.0.0.1:0'\n{words}", origin.url);
-        if !words.contains("connect-timeout") {
-            // A dial that a busy machine is slow with fails in tests of that alone.
-            text.push_str("\nconnect-timeout = '1m'");
+        for (word, patient) in PATIENCE {
+            if !words.contains(word) {
+                text.push_str(&format!("\n{word} = '{patient}'"));
+            }
+        }
+        // What waits for memory waits as long, where a test does not say how long that is.
+        if !["max-wait", "client-timeout", "memory"].iter().any(|word| words.contains(word)) {
+            text.push_str("\nmax-wait = '1h'\nclient-timeout = '10h'");
         }
         let mut effective = Effective::new(Config::parse(&text).unwrap()).unwrap();
+        // The least rate has no word: who is paused by such a machine moves too little as well.
+        effective.listen_settings.pace.grace = Duration::from_secs(3600);
         change(&mut effective);
         let shutdown = Shutdown::new();
         let running = Running::start(effective, log, shutdown.clone()).unwrap();

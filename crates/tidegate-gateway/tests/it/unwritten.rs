@@ -159,10 +159,13 @@ async fn many_uploads_that_an_origin_stops_reading_fit_and_come_back_when_their_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_that_an_origin_stops_reading_end_by_the_clock() {
     let script = origin();
-    let stand = Stand::facing(&script, &format!("{WORDS}\norigin-timeout = '5s'")).await;
+    let stand = Stand::facing(&script, &format!("{WORDS}\norigin-timeout = '10s'")).await;
     let rest = charged(&stand);
     let clients = [upload1(&stand, SIZE), upload1(&stand, SIZE), upload2(&stand, SIZE, 2)];
-    let held = stopped(&script, 4).await;
+    // All at once: none stands still before.
+    let (a, b) = (taken(&script, TAKEN), taken(&script, TAKEN));
+    let (c, d) = (taken(&script, TAKEN), taken(&script, TAKEN));
+    let held = tokio::join!(a, b, c, d);
     eventually("the clock has ended them", || stand.in_flight() == 0).await;
     // What is left of them is their clients' own.
     eventually("nothing waits for the origin", || apart(&stand) == rest).await;

@@ -75,8 +75,8 @@ impl Leasing {
     }
 
     /// Waits at most so long from its first poll: then it resolves to a refusal, [`Expired`](Reason::Expired). If the wait
-    /// is predicted to be longer, it is refused at once with [`WaitTooLong`](Reason::WaitTooLong). Outside a runtime with
-    /// a timer only the prediction counts.
+    /// is predicted to be longer, it is refused at once with [`WaitTooLong`](Reason::WaitTooLong). Outside a tokio
+    /// runtime (whose timer must be enabled) only the prediction counts.
     pub fn within(mut self, longest: Duration) -> Self {
         self.longest = Some(longest);
         self
@@ -103,8 +103,13 @@ impl Leasing {
             Ok(Entered::Granted) => Poll::Ready(Ok(Lease::new(self.budget.clone(), self.bytes))),
             Ok(Entered::Waits(seat, next)) => {
                 let again = (shares || end.is_some()).then(|| clock.instant(next)).flatten();
-                let watch = Watch::new(end, again);
-                self.state = State::Waiting(seat, watch);
+                // Before there is a clock beside it: where the runtime has no timer, which panics, nobody is forgotten in
+                // the line.
+                self.state = State::Waiting(seat, None);
+                let made = Watch::new(end, again);
+                if let State::Waiting(_, watch) = &mut self.state {
+                    *watch = made;
+                }
                 Poll::Pending
             }
         }

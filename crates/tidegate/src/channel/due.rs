@@ -115,10 +115,15 @@ impl Due {
 
     /// Gives the room in the channel back, and the place in the budget's line.
     pub(super) fn give_up<T>(self, shared: &Shared<T>, canceled: bool) {
-        let Self { need, since, seat, leasing } = self;
-        drop(leasing);
-        shared.vacate(seat, canceled);
-        shared.unreserve(need, 1, since);
+        let mut wakes = Wakes::default();
+        let mut core = shared.lock();
+        let waker = core.ledger.vacate(self.seat, &mut wakes);
+        core.ledger.tally.canceled += u64::from(canceled);
+        core.ledger.unreserve(self.need, 1, self.since, &mut wakes);
+        core.wake_at_the_end(&mut wakes);
+        drop(core);
+        drop(waker);
+        wakes.run();
     }
 }
 

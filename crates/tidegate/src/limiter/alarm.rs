@@ -49,27 +49,24 @@ pub(super) struct Alarms {
 struct Alarm {
     ringer: Ringer,
     set: bool,
-    /// Of a runtime, once it was set there.
-    timer: Timer,
+    /// Of a runtime, while it is set there. Not longer: a timer keeps what its runtime was made of, and that may be gone.
+    timer: Option<Timer>,
 }
 
-/// How a ticket may lean.
-pub(super) enum Leaning {
-    /// On the alarm of this number, which is set.
-    On(u8),
-    /// The same, but it has to be set: call [`Setting::set`] once the desk is unlocked.
-    Set(u8, Setting),
-    /// On none.
-    None,
+/// An alarm to lean on.
+pub(super) struct Leaning {
+    /// Its number.
+    pub(super) on: u8,
+    /// It has to be [set](Setting::set), once the desk is unlocked.
+    pub(super) set: Option<Setting>,
 }
 
 /// An alarm to be set.
 #[must_use = "others lean on it already"]
 pub(super) struct Setting {
-    timer: Timer,
+    /// For a runtime's.
+    timer: Option<Timer>,
     ringer: Ringer,
-    /// The timer of an alarm that had to give up its number: to be dropped when the desk is unlocked.
-    _evicted: Option<Timer>,
 }
 
 impl Alarms {
@@ -79,55 +76,73 @@ impl Alarms {
         self.all.iter().position(|alarm| alarm.set && alarm.ringer == ringer).map(|at| at as u8)
     }
 
-    /// The alarm that `ringer` rings, which counts as set from now on.
-    pub(super) fn lean(&mut self, ringer: Ringer) -> Leaning {
-        let mut evicted = None;
+    /// The alarm that `ringer` rings, which counts as set from now on. `None` if as many others are.
+    pub(super) fn lean(&mut self, ringer: Ringer) -> Option<Leaning> {
         let known = self.all.iter().position(|alarm| alarm.ringer == ringer);
         let place = known.or_else(|| {
-            let new = Alarm { ringer, set: false, timer: Arc::new(Mutex::new(None)) };
+            let new = Alarm { ringer, set: false, timer: None };
             if self.all.len() < RINGERS {
                 self.all.push(new);
                 return Some(self.all.len() - 1);
             }
             // Nobody leans on an alarm that is not set; its runtime may be long gone.
             let idle = self.all.iter().position(|alarm| !alarm.set)?;
-            evicted = self.all.get_mut(idle).map(|alarm| std::mem::replace(alarm, new).timer);
+            *self.all.get_mut(idle)? = new;
             Some(idle)
-        });
-        let Some((place, alarm)) = place.and_then(|at| Some((at as u8, self.all.get_mut(at)?))) else {
-            return Leaning::None;
-        };
+        })?;
+        let alarm = self.all.get_mut(place)?;
+        let on = place as u8;
         if std::mem::replace(&mut alarm.set, true) {
-            return Leaning::On(place);
+            return Some(Leaning { on, set: None });
         }
-        Leaning::Set(place, Setting { timer: Arc::clone(&alarm.timer), ringer, _evicted: evicted })
+        alarm.timer = (ringer != Ringer::Thread).then(Timer::default);
+        Some(Leaning { on, set: Some(Setting { timer: alarm.timer.clone(), ringer }) })
     }
 
-    /// The alarm that `ringer` rings went off: its number, if it was set.
-    fn off(&mut self, ringer: Ringer) -> Option<u8> {
+    /// The alarm that `ringer` rings is not set any more: its number, if it was, and its timer, to be dropped when the
+    /// desk is unlocked.
+    fn off(&mut self, ringer: Ringer) -> Option<(u8, Option<Timer>)> {
         let place = self.all.iter().position(|alarm| alarm.set && alarm.ringer == ringer)?;
-        self.all.get_mut(place)?.set = false;
-        Some(place as u8)
+        let alarm = self.all.get_mut(place)?;
+        alarm.set = false;
+        Some((place as u8, alarm.timer.take()))
+    }
+
+    /// Is nothing kept of any runtime?
+    #[cfg(test)]
+    #[cfg(not(tidegate_loom))]
+    pub(super) fn hold_no_timer(&self) -> bool {
+        self.all.iter().all(|alarm| alarm.timer.is_none())
     }
 }
 
 impl Setting {
-    /// Sets it: a timer on the runtime that this is called on.
+    /// Sets it: a timer on the runtime that this is called on. If that has none, which panics, nobody leans on it.
     pub(super) fn set(self, limiter: &Arc<Shared>) {
-        if self.ringer == Ringer::Thread {
-            return ring_later(limiter);
-        }
+        let Some(timer) = &self.timer else { return ring_later(limiter) };
+        let unset = Unset { limiter, ringer: self.ringer };
         let bell = Bell { limiter: Arc::downgrade(limiter), ringer: self.ringer };
         let waker = Waker::from(Arc::new(bell));
-        let at = Instant::now() + AFTER;
-        let mut timer = lock(&self.timer);
-        let sleep = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        sleep.as_mut().reset(at);
+        let mut timer = lock(timer);
+        let sleep = timer.insert(Box::pin(tokio::time::sleep(AFTER)));
         let rung = sleep.as_mut().poll(&mut Context::from_waker(&waker));
         drop(timer);
+        std::mem::forget(unset);
         if rung.is_ready() {
             waker.wake();
         }
+    }
+}
+
+/// An alarm that others lean on, and that is not set yet.
+struct Unset<'l> {
+    limiter: &'l Arc<Shared>,
+    ringer: Ringer,
+}
+
+impl Drop for Unset<'_> {
+    fn drop(&mut self) {
+        self.limiter.stop_leaning(self.ringer);
     }
 }
 
@@ -140,7 +155,7 @@ struct Bell {
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         if let Some(limiter) = self.limiter.upgrade() {
-            limiter.rouse(self.ringer);
+            limiter.stop_leaning(self.ringer);
         }
     }
 }
@@ -153,12 +168,14 @@ impl Shared {
         }
     }
 
-    /// The alarm of a runtime went off: whoever leans on it is woken.
-    fn rouse(&self, ringer: Ringer) {
+    /// The alarm of a runtime went off, or cannot be set: whoever leans on it is woken.
+    pub(super) fn stop_leaning(&self, ringer: Ringer) {
         let mut wakes = Wakes::default();
         let mut desk = lock(&self.desk);
         desk.read_the_clock_next();
-        if let Some(alarm) = desk.alarms.off(ringer) {
+        let off = desk.alarms.off(ringer);
+        if let Some((alarm, _)) = off {
+            self.hear(ringer, false);
             desk.queue.for_each_mut(|waiter| {
                 if waiter.leans == Some(alarm) {
                     waiter.leans = None;
@@ -167,10 +184,11 @@ impl Shared {
             });
         }
         drop(desk);
+        drop(off);
         wakes.run();
     }
 
-    /// The thread rings: whom to wake, because they have leaned on it for [`BETWEEN`]. As long as others wait, it will ring
+    /// The thread rings: whom to wake, because they have leaned on it for [`BETWEEN`]. As long as others lean, it will ring
     /// again.
     pub(super) fn rouse_older(self: &Arc<Self>) -> Wakes {
         let now = self.clock.now();
@@ -181,19 +199,21 @@ impl Shared {
         let alarm = desk.alarms.set_on(Ringer::Thread);
         desk.queue.visit_first(|entry| {
             let older = entry.since.saturating_add(nanos(BETWEEN)) <= now;
-            newer |= !older;
-            if older && alarm.is_some() && entry.value.leans == alarm {
+            let leans = alarm.is_some() && entry.value.leans == alarm;
+            if leans && older {
                 entry.value.leans = None;
                 wakes.extend(entry.value.waker.take());
             }
-            older
+            newer |= leans && !older;
+            // Behind whoever came within this time everybody did.
+            older || !leans
         });
         if !newer {
             desk.alarms.off(Ringer::Thread);
             self.hear(Ringer::Thread, false);
         }
         drop(desk);
-        if newer && alarm.is_some() {
+        if newer {
             ring_later(self);
         }
         wakes

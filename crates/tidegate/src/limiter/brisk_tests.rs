@@ -251,6 +251,7 @@ fn a_runtime_that_is_gone_takes_its_alarm_along() {
         let left = runtime.block_on(async { [polled(&limiter), polled(&limiter)] });
         drop(runtime);
         drop(left);
+        assert!(lock(&limiter.shared().desk).alarms.hold_no_timer(), "a runtime's timer is kept");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {

@@ -15,7 +15,7 @@ use super::state::MAX_LIMIT;
 
 /// How callers wait: bounded in number and in time.
 ///
-/// **When full:** the newest caller of a lower class is displaced, else the newcomer is refused. **When cancelled:** a
+/// **When full:** the newest caller of the lowest class below its own is displaced, else the newcomer is refused. **When cancelled:** a
 /// caller that drops its ticket makes room at once.
 #[derive(Clone, Debug)]
 pub struct QueueConfig {
@@ -159,7 +159,7 @@ impl LimiterBuilder {
         self
     }
 
-    /// Decides and counts ([`LimiterStats::would_refuse`](crate::LimiterStats)), but admits everybody at once.
+    /// Decides and counts ([`LimiterStats::would_refuse`](crate::LimiterStats)), but admits everybody at once, until it drains.
     pub fn dry_run(mut self, yes: bool) -> Self {
         self.dry_run = yes;
         self

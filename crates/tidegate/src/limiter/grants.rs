@@ -25,6 +25,7 @@ pub(super) struct Grants {
 impl Grants {
     /// So many bytes, the first, are written by every event.
     #[cfg(test)]
+    #[cfg(not(tidegate_loom))]
     pub(super) const WRITTEN: usize = std::mem::offset_of!(Self, untaken);
 
     /// A seat for a newcomer. `None` if there are no numbers any more.

@@ -36,7 +36,7 @@ use tidegate_control::wait::Coverage;
 /// algorithm, or when holders are tracked, it takes a lock for a moment. Where a fixed limit's line moves so fast that
 /// nobody is expected to wait two milliseconds, waits and service times are measured on one in about 250; where callers of such a line
 /// run on a runtime of several threads, the first of them starts one thread (`tidegate-alarm`) for the whole program, which ends
-/// overdue waits in place of timers and sleeps while nobody waits. Waiting is the only thing for which a
+/// overdue waits in place of timers and sleeps while nobody waits for it. Waiting is the only thing for which a
 /// runtime is of use (the timer of a [`Ticket`]); everything else works without one.
 #[derive(Clone)]
 pub struct Limiter {
@@ -171,7 +171,8 @@ impl Limiter {
     ///
     /// # Errors
     /// **When full:** [`QueueFull`](crate::Reason::QueueFull); while draining:
-    /// [`Draining`](crate::Reason::Draining).
+    /// [`Draining`](crate::Reason::Draining); [`AlreadyHeld`](crate::Reason::AlreadyHeld) where a holder has
+    /// [one permit](LimiterBuilder::one_permit_per_holder) at most.
     #[inline]
     pub fn try_acquire(&self, demand: impl Into<Demand>) -> Result<Permit, Refused> {
         let demand = demand.into();
@@ -187,7 +188,8 @@ impl Limiter {
     /// # Errors
     /// **When full:** [`QueueFull`](crate::Reason::QueueFull) when there is no place,
     /// [`WaitTooLong`](crate::Reason::WaitTooLong) or [`Deadline`](crate::Reason::Deadline) when the wait would
-    /// take too long; while draining: [`Draining`](crate::Reason::Draining).
+    /// take too long; while draining: [`Draining`](crate::Reason::Draining); [`AlreadyHeld`](crate::Reason::AlreadyHeld) as
+    /// [`try_acquire`](Self::try_acquire).
     #[inline]
     pub fn enqueue(&self, demand: impl Into<Demand>) -> Result<Admission, Refused> {
         let demand = demand.into();

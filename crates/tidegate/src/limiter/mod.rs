@@ -44,6 +44,9 @@ mod watch;
 #[cfg(not(tidegate_loom))]
 mod brisk_tests;
 #[cfg(test)]
+#[cfg(not(tidegate_loom))]
+mod foreign_tests;
+#[cfg(test)]
 #[cfg(tidegate_loom)]
 mod loom_tests;
 #[cfg(test)]

@@ -8,6 +8,8 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
@@ -43,15 +45,26 @@ struct Ringing {
 
 static RINGING: Ringing = Ringing { set: Mutex::new(VecDeque::new()), first: Condvar::new() };
 
+/// The process in which the thread was started.
+pub(super) static STARTED_IN: AtomicU32 = AtomicU32::new(0);
+
 /// Sees to it that the thread runs. False where there can be none.
 fn thread_runs() -> bool {
     static RUNS: OnceLock<bool> = OnceLock::new();
-    let start = || std::thread::Builder::new().name("tidegate-alarm".to_owned()).spawn(|| RINGING.go_on());
-    *RUNS.get_or_init(|| start().is_ok())
+    *RUNS.get_or_init(start)
+}
+
+fn start() -> bool {
+    STARTED_IN.store(std::process::id(), Relaxed);
+    std::thread::Builder::new().name("tidegate-alarm".to_owned()).spawn(|| RINGING.go_on()).is_ok()
 }
 
 /// The thread rings `limiter` in a while.
 pub(super) fn ring_later(limiter: &Arc<Shared>) {
+    // A fork takes no threads along. (Two of them, should others find out at the same moment, do no harm.)
+    if STARTED_IN.load(Relaxed) != std::process::id() && !start() {
+        return limiter.stop_leaning(Ringer::Thread);
+    }
     let mut set = RINGING.set.lock().unwrap_or_else(PoisonError::into_inner);
     // All come as long after, so that they stand in order.
     set.push_back((Instant::now() + BETWEEN, Arc::downgrade(limiter)));
@@ -83,11 +96,9 @@ impl Ringing {
     }
 }
 
-/// Wakes who is due. Wakers are foreign code, and this may be the limiter's last handle: what panics there keeps nobody
-/// else from being woken.
+/// Wakes who is due. This may be the limiter's last handle, and what is dropped with it foreign: what panics there ends no
+/// alarm of others.
 fn ring(limiter: Arc<Shared>) {
-    for waker in limiter.rouse_older().each() {
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-    }
+    limiter.rouse_older().run();
     let _ = catch_unwind(AssertUnwindSafe(|| drop(limiter)));
 }

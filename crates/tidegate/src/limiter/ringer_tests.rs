@@ -13,9 +13,11 @@ use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::brisk_tests::{limiter, made_brisk_in_real_time, polled};
+use super::ringer::{Ringer, STARTED_IN};
 use super::tests::reason;
 use super::*;
-use crate::Reason;
+use crate::sync::lock;
+use crate::{Demand, Reason};
 
 const WAIT: Duration = Duration::from_millis(300);
 /// Longer than any of this takes.
@@ -195,4 +197,76 @@ fn a_line_that_stops_again_and_again_forgets_nobody() {
     });
     let stats = limiter.stats();
     assert_eq!((stats.available, stats.waiting), (2, 0));
+}
+
+/// A child process has no thread but the one that forked.
+#[test]
+fn after_a_fork_there_is_a_thread_again() {
+    let limiter = limiter(WAIT);
+    let (_held, _next) = made_brisk_in_real_time(&limiter);
+    several_threads(1).block_on(async {
+        assert_eq!(Ringer::here(), Some(Ringer::Thread));
+        STARTED_IN.store(0, Relaxed);
+        tokio::spawn(expires(limiter.clone())).await.unwrap();
+    });
+    assert_eq!(STARTED_IN.load(Relaxed), std::process::id());
+}
+
+/// A line that moved fast stands, and more come to it, each with an alarm of its own.
+#[test]
+fn the_thread_rests_while_nobody_leans_however_many_wait() {
+    let limiter =
+        Limiter::builder().limit(1).queue(QueueConfig::bounded(100_000).max_wait(LONG)).build().unwrap();
+    let _in_line = made_brisk_in_real_time(&limiter);
+    let runtime = several_threads(1);
+    let _on_it = runtime.enter();
+    drop(leaning(&limiter));
+    let mut others = Vec::new();
+    let given_up = Instant::now() + LONG;
+    while limiter.shared().thread_rings.load(Relaxed) {
+        assert!(Instant::now() < given_up, "it goes on ringing for those who do not lean");
+        if others.len() < 50_000 {
+            let mut other = Box::pin(limiter.acquire(Demand::ONE.max_wait(LONG / 2)));
+            assert!(other.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            others.push(other);
+        }
+    }
+}
+
+/// Runtimes of one thread and of several, beside and after each other: nobody is forgotten, and nothing of them is kept.
+#[test]
+fn runtimes_come_and_go_in_a_fast_line() {
+    const LINES: usize = 4;
+    const RUNTIMES: usize = 12;
+    let limiter = limiter(WAIT);
+    let in_line = made_brisk_in_real_time(&limiter);
+    let turns = async |limiter: Limiter| {
+        for _ in 0..200 {
+            let permit = timeout(LONG, limiter.acquire(1)).await.expect("somebody was forgotten");
+            tokio::task::yield_now().await;
+            drop(permit);
+        }
+    };
+    let lines = [(); LINES].map(|()| {
+        let limiter = limiter.clone();
+        std::thread::spawn(move || {
+            for number in 0..RUNTIMES {
+                let one = || Builder::new_current_thread().enable_time().build().unwrap();
+                let runtime = if number % 3 == 0 { several_threads(1) } else { one() };
+                let tasks = [(); 4].map(|()| runtime.spawn(turns(limiter.clone())));
+                runtime.block_on(async {
+                    for task in tasks {
+                        task.await.unwrap();
+                    }
+                    // It ends while an alarm is set on it.
+                    let mut last = Box::pin(limiter.acquire(1));
+                    _ = last.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                });
+            }
+        })
+    });
+    drop(in_line);
+    lines.into_iter().for_each(|line| line.join().unwrap());
+    assert_eq!((limiter.stats().available, limiter.stats().waiting), (1, 0));
+    assert!(lock(&limiter.shared().desk).alarms.hold_no_timer());
 }

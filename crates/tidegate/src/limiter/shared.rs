@@ -16,7 +16,7 @@ use crate::refused::Refused;
 use crate::sync::{Mutex, lock};
 use crate::wakes::Wakes;
 
-use super::alarm::{Leaning, SLACK};
+use super::alarm::SLACK;
 use super::builder::LimiterBuilder;
 use super::desk::Desk;
 use super::door::part_of;
@@ -294,10 +294,17 @@ impl Shared {
         lock(&self.desk).queue.ahead(place).unwrap_or(0)
     }
 
-    /// Leaves a waker with a waiting ticket, which then leans on the alarm that `ringer` rings, or on none. `None`: it has
-    /// its answer.
-    pub(super) fn park(&self, place: Place, waker: &Waker, ringer: Option<Ringer>) -> Option<Leaning> {
+    /// Leaves a waker with a waiting ticket; does it lean on the alarm that `ringer` rings from now on? `None`: it has its
+    /// answer.
+    pub(super) fn park(
+        self: &Arc<Self>,
+        place: Place,
+        waker: &Waker,
+        ringer: Option<Ringer>,
+    ) -> Option<bool> {
         let read = ringer.map(|_| self.clock.now());
+        // A waker's clone and its drop may run foreign code: not under the lock.
+        let waker = waker.clone();
         let mut desk = lock(&self.desk);
         let desk_now = &mut *desk;
         // Without an alarm nothing bounds the age of the last reading: this may be a ticket that was made long ago.
@@ -305,20 +312,20 @@ impl Shared {
             desk_now.read_the_clock_next();
         }
         let waiter = desk_now.queue.get_mut(place)?;
-        let leaning = ringer.map_or(Leaning::None, |ringer| desk_now.alarms.lean(ringer));
-        if let (Leaning::Set(..), Some(ringer)) = (&leaning, ringer) {
+        let leaning = ringer.and_then(|ringer| Some((ringer, desk_now.alarms.lean(ringer)?)));
+        waiter.leans = leaning.as_ref().map(|(_, leaning)| leaning.on);
+        let leans = leaning.is_some();
+        let setting = leaning.and_then(|(ringer, leaning)| {
+            let setting = leaning.set?;
             self.hear(ringer, true);
-        }
-        waiter.leans = match &leaning {
-            Leaning::On(alarm) | Leaning::Set(alarm, _) => Some(*alarm),
-            Leaning::None => None,
-        };
-        let news = !waiter.waker.as_ref().is_some_and(|parked| parked.will_wake(waker));
-        let old = if news { waiter.waker.replace(waker.clone()) } else { None };
-        // A waker's drop may run foreign code: not under the lock.
+            Some(setting)
+        });
+        let _old = waiter.waker.replace(waker);
         drop(desk);
-        drop(old);
-        Some(leaning)
+        if let Some(setting) = setting {
+            setting.set(self);
+        }
+        Some(leans)
     }
 
     /// The figures of this moment.

@@ -12,7 +12,7 @@ use crate::demand::Demand;
 use crate::readiness::WaitEstimate;
 use crate::refused::Refused;
 
-use super::alarm::{Leaning, TicketAlarm};
+use super::alarm::TicketAlarm;
 use super::door::Terms;
 use super::lane::Joined;
 use super::limiter::Limiter;
@@ -49,7 +49,8 @@ impl fmt::Display for TicketId {
 /// waited (a program that stood still meanwhile has a moment more). **When full:** a ticket has its place already, and
 /// loses it only to more important work, as [`Displaced`](crate::Reason::Displaced).
 ///
-/// On a tokio runtime (its timer must be enabled) the ticket wakes itself when its time is over; where the line moves
+/// On a tokio runtime (its timer must be enabled, and it must not end before the ticket does, once that was polled
+/// there: to poll it later panics, as with tokio's own timers) the ticket wakes itself when its time is over; where the line moves
 /// so fast that nobody is expected to wait two milliseconds, up to 10 ms later, because the clock is not read for each. A
 /// time that the demand names itself is kept exactly. Elsewhere it expires when its turn comes, or at the limiter's next
 /// [`tick`](Limiter::tick).
@@ -224,16 +225,11 @@ impl Ticket {
         let ringer = if lean { Ringer::here() } else { None };
         match shared.park(self.place, cx.waker(), ringer) {
             None => return Poll::Ready(()),
-            Some(Leaning::On(_)) => {
+            Some(true) => {
                 self.alarm = TicketAlarm::Shared;
                 return Poll::Pending;
             }
-            Some(Leaning::Set(_, setting)) => {
-                self.alarm = TicketAlarm::Shared;
-                setting.set(shared);
-                return Poll::Pending;
-            }
-            Some(Leaning::None) => {}
+            Some(false) => {}
         }
         if matches!(self.alarm, TicketAlarm::Unset | TicketAlarm::Shared) {
             self.alarm = TicketAlarm::own(shared.clock.instant(self.expires));

@@ -1,11 +1,9 @@
 //! Connections that keep something and give nothing.
 
-use std::time::Duration;
-
 use tidegate_lab::attack::Attack;
 use tokio::time::timeout;
 
-use super::stand::{MOST, Stand, eventually, mib};
+use super::stand::{BOUND, MOST, Stand, eventually, mib};
 
 /// C 11: settings that are never acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -13,10 +11,14 @@ async fn settings_without_acknowledgement_end_the_connection() {
     let stand = Stand::new(&[]).await;
     let before = stand.charged().await;
     let mut crowd = stand.attack(Attack::Unacknowledged, &stand.plan("/", 100, 1)).await;
-    eventually("they are there", async || stand.metric("tidegate_connections").await == 100.0).await;
-    assert!(stand.charged().await > before, "they are charged until they are gone");
+    eventually("they are there, and charged until they are gone", async || {
+        let (charged, there) = (stand.charged().await, stand.metric("tidegate_connections").await);
+        // The first may be gone before the last have come.
+        charged > before && there + crowd.report().ended as f64 >= 100.0
+    })
+    .await;
     // Ten seconds, and whatever a busy machine needs.
-    let ended = timeout(Duration::from_secs(60), crowd.ended()).await;
+    let ended = timeout(BOUND, crowd.ended()).await;
     assert!(ended.is_ok(), "{:?}", crowd.report());
     stand.is_left().await;
     stand.is_even(before).await;
@@ -25,15 +27,15 @@ async fn settings_without_acknowledgement_end_the_connection() {
 /// Connections that do nothing are many, and small.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_connections_leave_room_for_others() {
-    let stand = Stand::new(&[]).await;
+    // Longer than a busy machine needs for those that have come before.
+    let stand = Stand::new(&["--max-wait", "10m", "--client-timeout", "1h"]).await;
     let mut idle = Vec::new();
     for _ in 0..300 {
         let mut tcp = tokio::net::TcpStream::connect(stand.address).await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut tcp, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         idle.push(tcp);
     }
-    let served = timeout(Duration::from_secs(30), stand.get("/")).await;
-    assert!(served.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")));
+    assert!(stand.get("/").await.starts_with("HTTP/1.1 200 "));
     let peak = stand.resident();
     assert!(peak <= MOST, "{} MiB", mib(peak));
 }

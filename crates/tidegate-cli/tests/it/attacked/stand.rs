@@ -1,6 +1,7 @@
 //! A gate with little memory before an origin of this process, and its figures.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use tidegate_lab::attack::{Attack, Crowd, Plan, open};
@@ -8,7 +9,7 @@ use tidegate_lab::origin::{Origin, OriginSettings};
 use tidegate_lab::spec::Distribution;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::program::Program;
 
@@ -17,7 +18,7 @@ pub(super) const BUDGET: u64 = 64 << 20;
 /// The bar: a tenth more, for what the allocator keeps.
 pub(super) const MOST: u64 = BUDGET + BUDGET / 10;
 /// Longer than anything takes on the slowest machine.
-const BOUND: Duration = Duration::from_secs(180);
+pub(super) const BOUND: Duration = Duration::from_secs(180);
 
 pub(super) struct Stand {
     pub(super) program: Program,
@@ -68,15 +69,19 @@ impl Stand {
 
     /// Watches it for so long: the most bytes that it had.
     pub(super) async fn peak_over(&self, time: Duration) -> u64 {
+        self.peak_while(sleep(time)).await.0
+    }
+
+    /// Watches it until this has ended: the most bytes that it had.
+    pub(super) async fn peak_while<T>(&self, until: impl Future<Output = T>) -> (u64, T) {
         let mut peak = 0;
-        let _ = timeout(time, async {
-            loop {
-                peak = peak.max(self.resident());
-                sleep(Duration::from_millis(20)).await;
+        let mut until = pin!(until);
+        loop {
+            peak = peak.max(self.resident());
+            if let Ok(ended) = timeout(Duration::from_millis(20), until.as_mut()).await {
+                return (peak.max(self.resident()), ended);
             }
-        })
-        .await;
-        peak
+        }
     }
 
     /// Bytes that the kernel holds for each of the gate's clients that has not taken everything. Those of connections that the
@@ -168,6 +173,23 @@ pub(super) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
         }
     };
     timeout(BOUND, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// The same, however long a busy machine takes, as long as what it is told moves.
+pub(super) async fn as_it_moves<T: PartialEq>(what: &str, mut look: impl AsyncFnMut() -> (bool, T)) {
+    let (mut last, mut since) = (None, Instant::now());
+    loop {
+        let (holds, moved) = look().await;
+        if holds {
+            return;
+        }
+        let moved = Some(moved);
+        if moved != last {
+            (last, since) = (moved, Instant::now());
+        }
+        assert!(since.elapsed() < BOUND, "never: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Bytes in MiB, for messages.

@@ -46,7 +46,6 @@ pub(super) struct Service {
     mean: f64,
     slow_mean: f64,
     slow_square: f64,
-    spread: Option<f64>,
 }
 
 impl Service {
@@ -79,19 +78,6 @@ impl Service {
             kind.mean += gain * (seconds - kind.mean);
             kind.square += gain * (seconds * seconds - kind.square);
         }
-        if self.count < EARLY {
-            return;
-        }
-        let (mut shares, mut means, mut variances) = (0.0, 0.0, 0.0);
-        for kind in &self.kinds {
-            shares += kind.share;
-            means += kind.share * kind.mean;
-            variances += kind.share * (kind.square - kind.mean * kind.mean).max(0.0);
-        }
-        if shares > 0.0 && means > 0.0 {
-            let mean = means / shares;
-            self.spread = Some((variances / shares / (mean * mean)).clamp(SPREAD.0, SPREAD.1));
-        }
     }
 
     /// Seconds a piece of work takes; 0 before the first.
@@ -120,6 +106,19 @@ impl Service {
     /// Squared coefficient of variation inside a kind, weighted by the kinds' shares. 1 before it is known (that
     /// of an exponential time).
     pub(super) fn spread(&self) -> f64 {
-        self.spread.unwrap_or(1.0)
+        if self.is_early() {
+            return 1.0;
+        }
+        let (mut shares, mut means, mut variances) = (0.0, 0.0, 0.0);
+        for kind in &self.kinds {
+            shares += kind.share;
+            means += kind.share * kind.mean;
+            variances += kind.share * (kind.square - kind.mean * kind.mean).max(0.0);
+        }
+        if shares <= 0.0 || means <= 0.0 {
+            return 1.0;
+        }
+        let mean = means / shares;
+        (variances / shares / (mean * mean)).clamp(SPREAD.0, SPREAD.1)
     }
 }

@@ -8,9 +8,9 @@ use tokio::time::timeout;
 
 use crate::stand::{Stand, bounded};
 
-/// Silence for so long says that nothing comes. Shorter than the gate's own `head-timeout`, so that a connection which ends
+/// Silence for so long says that nothing comes. Shorter than the `head-timeout` of the stand, so that a connection which ends
 /// for that is not taken for one that ends at once.
-const SILENCE: Duration = Duration::from_secs(8);
+const SILENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Peer {
     wire: Wire,

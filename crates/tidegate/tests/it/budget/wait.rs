@@ -43,6 +43,24 @@ fn bytes_that_come_back_are_handed_to_who_waits() {
     assert_eq!((budget.used(), budget.waiting()), (0, 0));
 }
 
+/// There is nothing to bound the wait with, which is told by a panic: nobody stays in the line for it.
+#[test]
+fn a_runtime_without_a_timer_keeps_no_bytes() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _on_it = runtime.enter();
+    let budget = Budget::new("budget", 10);
+    let held = budget.try_lease(10).unwrap();
+    let bounded = Box::pin(budget.lease(10).within(Duration::from_secs(1)));
+    let asked = std::panic::AssertUnwindSafe(|| {
+        let mut bounded = bounded;
+        _ = ask(&mut bounded.as_mut());
+    });
+    assert!(std::panic::catch_unwind(asked).is_err());
+    assert_eq!(budget.waiting(), 0);
+    drop(held);
+    assert_eq!(budget.used(), 0, "granted to nobody");
+}
+
 #[test]
 fn dropping_an_ask_leaves_the_line_and_passes_the_grant_on() {
     let budget = Budget::new("budget", 10);
