@@ -10,7 +10,7 @@ mod count;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use tidegate::limit::Fixed;
+use tidegate::limit::{Fixed, Knee};
 use tidegate::{Demand, Limiter};
 use tokio::sync::Semaphore;
 
@@ -26,12 +26,14 @@ fn run(case: &str, rounds: u64) {
     let fixed = Limiter::fixed(100);
     let tracked = Limiter::builder().limit(100).track_occupants(true).build().unwrap();
     let adaptive = Limiter::adaptive(Fixed::new(100));
+    let knee = Limiter::adaptive(Knee::new());
     match case {
         "empty" => repeat(rounds, || {}),
         "semaphore" => repeat(rounds, || drop(black_box(semaphore.try_acquire()))),
         "fixed" => repeat(rounds, || drop(black_box(fixed.try_acquire(Demand::ONE)))),
         "tracked" => repeat(rounds, || drop(black_box(tracked.try_acquire(Demand::ONE)))),
         "adaptive" => repeat(rounds, || drop(black_box(adaptive.try_acquire(Demand::ONE)))),
+        "knee" => repeat(rounds, || black_box(knee.try_acquire(Demand::ONE)).unwrap().success()),
         "readiness" => repeat(rounds, || _ = black_box(&fixed.readiness())),
         "readiness_adaptive" => repeat(rounds, || _ = black_box(&adaptive.readiness())),
         other => unreachable!("no case {other}"),
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
         ("fixed: try_acquire + drop", fixed),
         ("tracked: try_acquire + drop", cost("tracked")),
         ("adaptive: try_acquire + drop", cost("adaptive")),
+        // What the algorithm costs that the gateway has, of work that was done.
+        ("Knee, idle: try_acquire + success", cost("knee")),
     ] {
         println!("{name:<42}{value:>8.1} instructions{:>8.2} x", value / semaphore);
     }

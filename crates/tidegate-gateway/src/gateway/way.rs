@@ -310,6 +310,9 @@ impl Way {
                 held => held,
             },
         };
+        if let Some(account) = &client.account {
+            account.keeps_no_request();
+        }
         gateway.metrics.upgraded();
         let caller = Arc::clone(&self.caller);
         // One task for each stream permit; the client's connection permit stays out with it.

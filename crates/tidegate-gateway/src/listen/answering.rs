@@ -123,7 +123,7 @@ impl Desk {
     /// What of memory a request takes beyond what every one does, if it must be paid for. One that comes before the last
     /// answer is written goes on with what that one had.
     fn owes(&self, client: &Client, request: &Request<Incoming>) -> Option<u64> {
-        if self.is_charged() {
+        if self.is_paid() {
             return None;
         }
         let account = client.account.as_ref()?;
@@ -138,9 +138,15 @@ impl Desk {
     /// Charges a request until its answer is written, if there is memory for it now.
     fn pays_now(&self, client: &Client, cost: u64) -> bool {
         let Some(account) = &client.account else { return true };
+        if cost == 0 && account.is_paid_ahead() {
+            self.pay(None);
+            return true;
+        }
         let charge = account.request_now(cost);
         let paid = charge.is_some();
-        self.charge(charge);
+        if paid {
+            self.pay(charge);
+        }
         paid
     }
 
@@ -149,10 +155,11 @@ impl Desk {
         let Some(account) = &client.account else { return true };
         let charge = account.request(cost, within).await;
         let paid = charge.is_some();
-        if !paid {
+        if paid {
+            self.pay(charge);
+        } else {
             account.memory().refused();
         }
-        self.charge(charge);
         paid
     }
 }

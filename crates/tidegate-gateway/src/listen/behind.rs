@@ -34,7 +34,7 @@ impl Behind {
             return Poll::Pending;
         }
         // What waits to be paid for has not begun.
-        let paid = self.charge.is_some() || desk.ahead.load(Ordering::Relaxed) || !desk.is_charged();
+        let paid = self.charge.is_some() || desk.ahead.load(Ordering::Relaxed) || !desk.is_paid();
         if paid || watch.poll_come(cx).is_pending() {
             return Poll::Pending;
         }

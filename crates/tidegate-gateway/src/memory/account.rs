@@ -1,7 +1,7 @@
 //! [`Account`]: what one connection holds.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(crate) struct Account {
     peer: SocketAddr,
     since: Instant,
     kind: AtomicU8,
+    /// What its connection holds has its only request's bytes already.
+    paid_ahead: AtomicBool,
     party: Party,
     /// What all connections of its party hold.
     together: Arc<Held>,
@@ -75,6 +77,7 @@ impl Account {
                 peer,
                 since: Instant::now(),
                 kind: AtomicU8::new(Kind::Opening as u8),
+                paid_ahead: AtomicBool::new(false),
                 party,
                 together,
                 bytes: AtomicU64::new(bytes),
@@ -88,13 +91,33 @@ impl Account {
         &self.memory
     }
 
-    /// Says what the connection speaks. HTTP/1 gives back what only HTTP/2 needs.
+    /// Says what the connection speaks. HTTP/1 gives back what only HTTP/2 needs, and while there is plenty it keeps what its
+    /// requests need, one after the other: what all connections charge and give back all the time, they all wait for.
     pub(crate) fn speaks(&self, kind: Kind) {
         self.kind.store(kind as u8, Relaxed);
         if kind == Kind::Http1 {
             let plan = self.memory.plan();
-            self.give(plan.floor() - plan.idle1());
+            let ahead = self.memory.fits(0, Tier::Ahead);
+            self.paid_ahead.store(ahead, Relaxed);
+            self.give(plan.floor() - plan.idle1() - if ahead { plan.request() } else { 0 });
         }
+    }
+
+    /// It has become a tunnel: there will be no request any more.
+    pub(crate) fn keeps_no_request(&self) {
+        if self.paid_ahead.swap(false, Relaxed) {
+            self.give(self.memory.plan().request());
+        }
+    }
+
+    /// What is to be charged for its only request, which takes `more` than every one does.
+    fn of_request(&self, more: u64) -> u64 {
+        more + if self.paid_ahead.load(Relaxed) { 0 } else { self.memory.plan().request() }
+    }
+
+    /// Is a request that takes nothing beyond what every one does paid for already?
+    pub(crate) fn is_paid_ahead(&self) -> bool {
+        self.paid_ahead.load(Relaxed)
     }
 
     /// Charges `bytes` more, if they fit.
@@ -106,7 +129,7 @@ impl Account {
             (Some(lease), Aside::default())
         } else {
             match tier {
-                Tier::More | Tier::Grow => return false,
+                Tier::Ahead | Tier::More | Tier::Grow => return false,
                 Tier::Rescue => (self.memory.rescue(bytes), Aside { rescue: bytes, newcomer: 0 }),
                 Tier::Floor | Tier::First => (self.of_newcomers(bytes), Aside { rescue: 0, newcomer: bytes }),
             }
@@ -151,7 +174,7 @@ impl Account {
     /// Charges a connection's only request, if it fits now. What comes free is not for a party beyond its share while one
     /// that is not waits for a floor.
     pub(crate) fn request_now(self: &Arc<Self>, more: u64) -> Option<Charge> {
-        let bytes = self.memory.plan().request() + more;
+        let bytes = self.of_request(more);
         if self.memory.is_any_owed() && !self.is_within_share(bytes) {
             return None;
         }
@@ -171,7 +194,7 @@ impl Account {
     }
 
     async fn await_request(self: &Arc<Self>, more: u64, within: Duration) -> Charge {
-        let bytes = self.memory.plan().request() + more;
+        let bytes = self.of_request(more);
         while !self.is_within_share(bytes) {
             sleep(AFTER_OTHERS).await;
             if let Some(charge) = self.request_now(more) {
@@ -296,7 +319,8 @@ mod tests {
         let one = open(&memory, 1);
         assert_eq!(memory.facts().charged_bytes, fixed + memory.plan().floor());
         one.speaks(Kind::Http1);
-        assert_eq!(memory.facts().charged_bytes, fixed + memory.plan().idle1());
+        let ahead = memory.plan().idle1() + memory.plan().request();
+        assert_eq!(memory.facts().charged_bytes, fixed + ahead, "there is plenty");
         let request = one.request(10, Duration::ZERO).await.unwrap();
         assert_eq!(memory.holders(9)[0].bytes, memory.plan().idle1() + memory.plan().request() + 10);
         assert_eq!(memory.holders(9)[0].protocol, "http/1");
@@ -304,6 +328,32 @@ mod tests {
         assert_eq!(memory.facts().holders, 1, "a request keeps its connection's account");
         drop(request);
         assert_eq!((memory.facts().charged_bytes, memory.facts().holders), (fixed, 0));
+    }
+
+    #[tokio::test]
+    async fn only_while_there_is_plenty_are_requests_paid_for_ahead() {
+        let memory = Memory::new(Plan::new(64 << 20, false, false));
+        let (fixed, plan) = (memory.facts().charged_bytes, *memory.plan());
+        let mut all = Vec::new();
+        let mut ahead = 0;
+        for client in 0..=255 {
+            let one = open(&memory, client);
+            one.speaks(Kind::Http1);
+            let before = memory.facts().charged_bytes;
+            let request = one.request_now(0).unwrap();
+            let charged = memory.facts().charged_bytes - before;
+            assert_eq!(charged, if one.is_paid_ahead() { 0 } else { plan.request() });
+            drop(request);
+            ahead += u64::from(one.is_paid_ahead());
+            all.push(one);
+        }
+        // The last of them passes the mark, and a floor stood beside it when it was asked.
+        let mark = plan.tier(super::super::plan::AHEAD_SHARE);
+        let each = plan.idle1() + plan.request();
+        assert!(ahead > 1 && (ahead - 1) * each <= mark && mark <= ahead * each + plan.floor(), "{ahead}");
+        assert_eq!(memory.facts().charged_bytes, fixed + ahead * plan.request() + 256 * plan.idle1());
+        drop(all);
+        assert_eq!(memory.facts().charged_bytes, fixed);
     }
 
     #[tokio::test]

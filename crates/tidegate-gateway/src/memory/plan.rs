@@ -182,7 +182,10 @@ impl Plan {
         let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
         let floors = self.tier(FLOOR_SHARE);
         let (two, beyond2) = fit(floors, self.newcomers(), self.floor(), max_connections);
-        let (one, beyond1) = fit(floors, self.newcomers(), self.idle1(), max_connections);
+        // The first of them have their request's bytes already.
+        let ahead = self.tier(AHEAD_SHARE);
+        let for_requests = ahead / (self.idle1() + self.request()) * self.request();
+        let (one, beyond1) = fit(floors - for_requests, self.newcomers(), self.idle1(), max_connections);
         let tls = if self.tls { format!(" + TLS {}", kib(TLS)) } else { String::new() };
         let _ = write!(
             text,
@@ -190,7 +193,7 @@ impl Plan {
              #   fixed: program {} MiB, kept for uploads that others starve {} KiB, kept for clients that hold less than their share {} KiB, parked connections {} x {} KiB, unused origin connections {} x {} KiB, windows to the origin {} KiB\n\
              #   HTTP/2 connection, at least {} KiB: fixed {} + window {} (65535 bytes x 1.5) + unsent answers and kernel {} + waiting heads {} + one request {}{tls}\n\
              #   HTTP/2 connection, at most: window {} KiB x 1.5, unsent answers {} KiB; without streams, when memory is short: {} KiB\n\
-             #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more{}\n\
+             #   HTTP/1 connection, idle {} KiB{tls}; with a request {} KiB more, which those keep that come while less than {} MiB are charged{}\n\
              #   each further request {} KiB (of it {} ours and the kernel's for the client, {} the kernel's for the origin) and its head beyond {} KiB; a body that flows freely {} KiB, an upload on its way to the origin then {} KiB; a body read before the door its bytes\n\
              #   a tunnel (WebSocket and the like) {} KiB in the place of its request\n\
              #   connections that fit at the floor: {two} of HTTP/2, {one} of HTTP/1; beyond them {beyond2} and {beyond1} of clients that hold less than their share\n\
@@ -217,6 +220,7 @@ impl Plan {
             kib(self.asleep2()),
             kib(self.idle1()),
             kib(self.request()),
+            mib(self.fixed() + ahead),
             self.said_of_received(),
             kib(self.request()),
             kib(REQUEST),
@@ -271,6 +275,9 @@ fn fit(floors: u64, newcomers: u64, each: u64, max_connections: u64) -> (String,
 
 /// What floors may take together, in percent; see [`Tier`](super::Tier).
 pub(super) const FLOOR_SHARE: u64 = 85;
+/// As long as no more is charged, an HTTP/1 connection keeps what a request takes, so that its requests take no lock; in
+/// percent. Idle connections hold that much at most for nothing.
+pub(super) const AHEAD_SHARE: u64 = 12;
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ use super::account::Account;
 use super::kept::Kept;
 use super::parking::Waits;
 use super::party::Party;
-use super::plan::FLOOR_SHARE;
+use super::plan::{AHEAD_SHARE, FLOOR_SHARE};
 use super::share::Shares;
 use super::{Plan, costs};
 
@@ -30,6 +30,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// streams nor windows can take what newcomers need, and connections cannot take what their requests need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
+    /// What spares each request of a connection asking for itself: an eighth.
+    Ahead,
     /// Another request of a connection that has one: 60 %, and no more than its fair share when half is used.
     More,
     /// A window or buffer may be larger than it must be: 70 %, and its fair share likewise.
@@ -45,6 +47,7 @@ pub(crate) enum Tier {
 impl Tier {
     const fn percent(self) -> u64 {
         match self {
+            Self::Ahead => AHEAD_SHARE,
             Self::More => 60,
             Self::Grow => 70,
             Self::Floor => FLOOR_SHARE,

@@ -2,6 +2,7 @@
 
 use crate::sample::{KINDS, View};
 
+use super::mix::Newest;
 use super::point::{Point, Tally};
 use super::service::PROMPT;
 
@@ -16,8 +17,6 @@ const LEAK: f64 = 0.002;
 const FALL: f64 = 0.2;
 /// Smallest share of one sample in the level of its kind.
 const KIND_GAIN: f64 = 0.002;
-/// What every kind's share keeps at each sample.
-const MIX_KEEP: f64 = 0.999;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Kind {
@@ -30,6 +29,7 @@ struct Kind {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Floor {
     kinds: [Kind; KINDS],
+    newest: Newest,
     window: Option<Tally>,
     deviations: f64,
     floor: Option<f64>,
@@ -51,11 +51,9 @@ impl Floor {
         idle: bool,
     ) -> Option<Point> {
         let level = seconds.ln();
-        for kind in &mut self.kinds {
-            kind.share *= MIX_KEEP;
-        }
+        let newest = self.newest.weight(self.kinds.iter_mut().map(|kind| &mut kind.share));
         let known = self.kinds.get_mut(usize::from(kind).min(KINDS - 1))?;
-        known.share += 1.0 - MIX_KEEP;
+        known.share += newest;
         known.count = (known.count + 1.0).min(1e6);
         known.level += (1.0 / known.count).max(KIND_GAIN) * (level - known.level);
         self.deviations += level - known.level;

@@ -10,6 +10,7 @@
 //! | `service` | what the work costs, and how long the backend remembers |
 //! | `point` | one measured point of the capacity curve, and the elasticity between two |
 //! | `floor` | the latency floor: where to look, never a verdict |
+//! | `mix` | the shares of kinds, in both |
 //! | `single` | one owner: phases and limits |
 //! | `start` | one owner: the slow start, while nothing is known |
 //! | `verdict` | one owner: what follows from a phase |
@@ -20,6 +21,7 @@
 mod algorithm;
 mod event;
 mod floor;
+mod mix;
 mod passive;
 mod point;
 mod service;

@@ -2,6 +2,8 @@
 
 use crate::sample::KINDS;
 
+use super::mix::Newest;
+
 /// Share of one sample in the mean (fifty samples carry two thirds of it): follows a change within a phase.
 const MEAN_GAIN: f64 = 0.02;
 /// Share of one sample in the length-biased mean. It is a ratio of two moments of a heavy-tailed quantity and
@@ -9,8 +11,6 @@ const MEAN_GAIN: f64 = 0.02;
 const MEMORY_GAIN: f64 = 0.003;
 /// Share of one sample in the moments of its kind.
 const KIND_GAIN: f64 = 0.01;
-/// What every kind's share of the traffic keeps at each sample: the mix is that of the last thousand.
-const MIX_KEEP: f64 = 0.999;
 /// A phase is never shorter than this: schedulers and timers are not finer.
 const SHORTEST_MEMORY: f64 = 0.002;
 /// Beyond this, waiting for the backend to forget would take longer than the load stays the same.
@@ -42,6 +42,7 @@ struct Kind {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Service {
     kinds: [Kind; KINDS],
+    newest: Newest,
     count: f64,
     mean: f64,
     slow_mean: f64,
@@ -68,11 +69,9 @@ impl Service {
         let slow = gain(MEMORY_GAIN);
         self.slow_mean += slow * (seconds - self.slow_mean);
         self.slow_square += slow * (seconds * seconds - self.slow_square);
-        for kind in &mut self.kinds {
-            kind.share *= MIX_KEEP;
-        }
+        let newest = self.newest.weight(self.kinds.iter_mut().map(|kind| &mut kind.share));
         if let Some(kind) = self.kinds.get_mut(usize::from(kind).min(KINDS - 1)) {
-            kind.share += 1.0 - MIX_KEEP;
+            kind.share += newest;
             kind.count = (kind.count + 1.0).min(1e6);
             let gain = (1.0 / kind.count).max(KIND_GAIN);
             kind.mean += gain * (seconds - kind.mean);
