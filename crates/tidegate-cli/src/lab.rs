@@ -146,20 +146,16 @@ async fn origin(arguments: OriginArguments) -> Result<(), String> {
 }
 
 async fn send(arguments: LoadArguments) -> Result<(), String> {
-    let settings = LoadSettings {
-        target: arguments.target,
-        crowd: match arguments.closed {
-            Some(clients) => Crowd::Closed { clients: clients as usize },
-            None => Crowd::Open { rate: arguments.rate, arrivals: arguments.arrivals.into() },
-        },
-        duration: arguments.duration,
-        timeout: arguments.timeout,
-        connections: arguments.connections as usize,
-        leave: arguments.leave,
-        retries: arguments.retries,
-        retry: arguments.retry.into(),
-        seed: arguments.seed,
+    let crowd = match arguments.closed {
+        Some(clients) => Crowd::Closed { clients: clients as usize },
+        None => Crowd::Open { rate: arguments.rate, arrivals: arguments.arrivals.into() },
     };
+    let mut settings = LoadSettings::new(arguments.target, crowd);
+    (settings.duration, settings.timeout) = (arguments.duration, arguments.timeout);
+    settings.connections = arguments.connections as usize;
+    settings.leave = arguments.leave;
+    (settings.retries, settings.retry) = (arguments.retries, arguments.retry.into());
+    settings.seed = arguments.seed;
     let report = load::run(settings).await.map_err(|error| error.to_string())?;
     if arguments.json {
         say(&serde_json::to_string(&report).map_err(|error| error.to_string())?);

@@ -20,10 +20,12 @@
 pub mod admin;
 mod beyond;
 pub mod body;
+mod buffer_lock;
 pub mod classify;
 pub mod config;
 pub mod gateway;
 mod inflow;
+mod late;
 pub mod listen;
 pub mod memory;
 pub mod observe;
@@ -35,6 +37,7 @@ mod run;
 mod socket;
 pub mod tls;
 mod unsent;
+mod untried;
 mod wide;
 
 pub use run::{Running, StartError};

@@ -11,6 +11,8 @@ use std::sync::OnceLock;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::buffer_lock::{self, Name, Side};
+
 /// The sizes that the kernel gives and takes, in bytes as it counts them: what is received and what it keeps beside that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -55,53 +57,21 @@ pub(crate) fn begin_with(listener: &impl AsFd, size: usize) -> io::Result<()> {
 
 /// Lets a connection with a larger size also announce a larger window, which it keeps at what it began with otherwise.
 pub(crate) fn open_window(socket: &impl AsFd, size: usize) -> io::Result<()> {
-    option(socket, Name::WindowClamp, size)
+    buffer_lock::set_option(socket, Name::WindowClamp, i32::try_from(size).unwrap_or(i32::MAX))
 }
 
 /// From now on the kernel tunes the size, from what it is.
 pub(crate) fn unlock(socket: &impl AsFd) -> io::Result<()> {
-    option(socket, Name::BufferLock, 0)
+    buffer_lock::take_off(socket, Side::Receive)
 }
 
-#[derive(Clone, Copy)]
-enum Name {
-    WindowClamp,
-    BufferLock,
-}
-
-#[cfg(target_os = "linux")]
-fn option(socket: &impl AsFd, name: Name, value: usize) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-
-    let (level, name) = match name {
-        Name::WindowClamp => (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
-        Name::BufferLock => (libc::SOL_SOCKET, libc::SO_BUF_LOCK),
-    };
-    let value = libc::c_int::try_from(value).unwrap_or(libc::c_int::MAX);
-    // SAFETY: the descriptor is borrowed, so it is open. The kernel reads as many bytes as `value` has, which lives until
-    // the call returns.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_fd().as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn option(_: &impl AsFd, _: Name, _: usize) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
+/// What the kernel holds of what a socket received, and of what it is to send, with what it keeps at hand.
 #[cfg(test)]
-pub(crate) fn held(socket: &impl AsFd) -> io::Result<usize> {
+pub(crate) fn held(socket: &impl AsFd) -> io::Result<(usize, usize)> {
     use std::os::fd::AsRawFd;
 
-    // `SK_MEMINFO_RMEM_ALLOC` is the first, `SK_MEMINFO_FWD_ALLOC` the fifth (linux/sock_diag.h).
+    // `SK_MEMINFO_RMEM_ALLOC` is the first, `SK_MEMINFO_FWD_ALLOC` the fifth, `SK_MEMINFO_WMEM_QUEUED` the sixth
+    // (linux/sock_diag.h).
     let mut figures = [0_i32; 9];
     let mut length = size_of_val(&figures) as libc::socklen_t;
     // SAFETY: the descriptor is borrowed, so it is open. The kernel writes at most `length` bytes, which is the size of
@@ -115,5 +85,10 @@ pub(crate) fn held(socket: &impl AsFd) -> io::Result<usize> {
             &raw mut length,
         )
     };
-    if result == 0 { Ok((figures[0] + figures[4].max(0)) as usize) } else { Err(io::Error::last_os_error()) }
+    let at_hand = figures[4].max(0);
+    if result == 0 {
+        Ok(((figures[0] + at_hand) as usize, (figures[5] + at_hand) as usize))
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

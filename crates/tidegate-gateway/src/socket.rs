@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -47,6 +47,8 @@ struct End {
     owing: Mutex<Owing>,
     /// How much the kernel may hold unsent.
     wide: Wide,
+    /// Is there a lease for what whoever reads has grown to?
+    grown: AtomicBool,
 }
 
 /// What ends when everything that was handed over is written.
@@ -56,6 +58,8 @@ struct Owing {
     waiting: Option<Waker>,
     /// What pays for it, since its body has ended.
     paid: Option<Lease>,
+    /// What pays for the buffer of whoever reads, since a body that flowed freely has ended. Stays.
+    grown: Option<Lease>,
 }
 
 #[derive(Debug)]
@@ -74,14 +78,17 @@ impl End {
             owed: AtomicUsize::new(0),
             owing: Mutex::default(),
             wide: Wide::new(unsent.mark()),
+            grown: AtomicBool::new(false),
         })
     }
 
     /// Everything that was handed over is written.
     fn written(&self) {
         if self.owed.load(Ordering::Relaxed) > 0 && self.owed.swap(0, Ordering::AcqRel) >= UNWRITTEN {
-            let Owing { waiting, paid } =
-                std::mem::take(&mut *self.owing.lock().unwrap_or_else(PoisonError::into_inner));
+            let (waiting, paid) = {
+                let mut owing = self.owing.lock().unwrap_or_else(PoisonError::into_inner);
+                (owing.waiting.take(), owing.paid.take())
+            };
             drop(paid);
             if let Some(waker) = waiting {
                 waker.wake();
@@ -124,7 +131,8 @@ macro_rules! on_end {
     };
 }
 
-// Below the macro, which it calls.
+// Below the macro, which they call.
+mod asked;
 mod watch;
 pub(crate) use watch::Watch;
 
@@ -196,14 +204,7 @@ impl Socket {
                 },
             }
             let end = &*self.end;
-            let look = || match &end.either {
-                Either::Tcp(tcp) => unsent::look(tcp),
-                Either::Unix(_) => None,
-            };
-            // Inside the runtime's own call, so that it waits for the kernel's word if the answer is no.
-            let ask =
-                || on_end!(end, socket => socket.try_io(Interest::WRITABLE, || unsent::writable(socket)));
-            match self.unsent.may(length, look, ask).and_then(|most| attempt(end, most)) {
+            match self.unsent.may(length, end).and_then(|most| attempt(end, most)) {
                 Ok(sent) => {
                     self.unsent.handed(sent);
                     if let Some(pace) = &mut self.pace {

@@ -11,6 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::buffer_lock::{self, Side};
+use crate::receive;
+use crate::untried::{Buffer, Peer, first_step};
+
 /// Pieces of one vectored write; the rest goes with the next.
 const PIECES: usize = 16;
 
@@ -23,15 +27,37 @@ pub(crate) struct Unsent {
     mark: usize,
     step: usize,
     left: usize,
+    peer: Peer,
+}
+
+/// The kernel's side of a connection.
+pub(crate) trait Kernel {
+    /// What it says of it, if it does.
+    fn look(&self) -> Option<Sight>;
+
+    /// An error of the kind [`WouldBlock`](io::ErrorKind::WouldBlock) if it does not call it writable, and will say when it
+    /// does.
+    fn writable(&self) -> io::Result<()>;
+
+    /// Asks for a send buffer.
+    fn send_buffer(&self, buffer: Buffer) -> io::Result<()>;
 }
 
 /// What the kernel says of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sight {
     /// Bytes that it has not sent.
     pub(crate) unsent: usize,
+    /// These, and those that were sent and are not acknowledged.
+    pub(crate) unacknowledged: u64,
+    /// The end of the peer's window, in bytes since the connection began.
+    pub(crate) reach: u64,
+    /// The quickest round trip of the last minutes, in microseconds.
+    pub(crate) round_trip: u32,
     /// Bytes more that it may send now: the peer's window and the congestion window have room for them.
     pub(crate) room: usize,
+    /// The largest segment that it sends.
+    pub(crate) segment_sent: usize,
     /// The largest segment that its peer was told it may send.
     pub(crate) segment: usize,
     /// The most bytes of it that were read in one round trip.
@@ -44,8 +70,17 @@ impl Unsent {
     /// 16 KiB that is a frame of HTTP/2 with its head, and with what the kernel keeps beside them less than 32 KiB.
     pub(crate) fn new(tcp: &TcpStream, mark: u32) -> Self {
         tell(tcp, mark);
-        let mut this = Self { mark: 0, step: 0, left: usize::MAX };
+        let mut this = Self { mark: 0, step: 0, left: usize::MAX, peer: Peer::Tried };
         this.follow(mark);
+        this
+    }
+
+    /// The same for a peer that may be one of many who read nothing: until it has [shown](Peer) that it takes what it is sent,
+    /// no more than one and a half of the mark is held of what it could take, either.
+    pub(crate) fn untried(tcp: &TcpStream, mark: u32) -> Self {
+        let mut this = Self::new(tcp, mark);
+        this.left = first_step(this.mark);
+        this.peer = Peer::Untried;
         this
     }
 
@@ -66,24 +101,23 @@ impl Unsent {
 
     /// No bound but the kernel's own.
     pub(crate) const fn unbounded() -> Self {
-        Self { mark: usize::MAX, step: usize::MAX, left: usize::MAX }
+        Self { mark: usize::MAX, step: usize::MAX, left: usize::MAX, peer: Peer::Tried }
     }
 
-    /// How much of `wanted` bytes may be handed over now. If they might be too much, it `looks` first, and if the kernel holds
-    /// half of the mark, it must say that it is `writable`.
-    pub(crate) fn may(
-        &mut self,
-        wanted: usize,
-        looks: impl FnOnce() -> Option<Sight>,
-        writable: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<usize> {
+    /// How much of `wanted` bytes may be handed over now. If they might be too much, the `kernel` is looked at first, and if it
+    /// holds half of the mark, it must say that it can be written to.
+    pub(crate) fn may(&mut self, wanted: usize, kernel: &impl Kernel) -> io::Result<usize> {
         if wanted > self.left {
-            let sight = looks();
-            if sight.is_none_or(|sight| sight.unsent >= self.mark / 2) {
-                writable()?;
-            }
-            let room = sight.map_or(0, |sight| sight.room.saturating_sub(sight.unsent));
-            self.left = self.step.saturating_add(room.min(BELIEVED));
+            let sight = kernel.look();
+            self.left = match self.peer.step(self.mark, sight.as_ref(), kernel)? {
+                Some(step) => step,
+                None => {
+                    if sight.is_none_or(|sight| sight.unsent >= self.mark / 2) {
+                        kernel.writable()?;
+                    }
+                    self.step.saturating_add(sight.map_or(0, |sight| sight.takes_at_once()))
+                }
+            };
         }
         Ok(wanted.min(self.left))
     }
@@ -93,6 +127,15 @@ impl Unsent {
         if self.step < usize::MAX {
             self.left = self.left.saturating_sub(bytes);
         }
+    }
+}
+
+impl Sight {
+    /// Bytes that the kernel sends as soon as it has them. It does not part a segment that does not fit into the window, but
+    /// waits for a larger one: so on one machine, whose segments are of 64 KiB.
+    fn takes_at_once(&self) -> usize {
+        let room = self.room.saturating_sub(self.unsent);
+        (room - room % self.segment_sent.max(1)).min(BELIEVED)
     }
 }
 
@@ -107,6 +150,18 @@ pub(crate) fn writable(socket: impl AsFd) -> io::Result<()> {
     match poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? {
         0 => Err(io::ErrorKind::WouldBlock.into()),
         _ => Ok(()),
+    }
+}
+
+/// Asks for a send buffer, where it can be taken back.
+pub(crate) fn send_buffer(tcp: &TcpStream, buffer: Buffer) -> io::Result<()> {
+    // The kernel takes twice what is said.
+    let fix = |bytes| SockRef::from(tcp).set_send_buffer_size(bytes / 2);
+    match buffer {
+        Buffer::Of(_) if receive::limits().is_none() => Err(io::ErrorKind::Unsupported.into()),
+        Buffer::Of(bytes) => fix(bytes),
+        Buffer::Largest => fix(i32::MAX as usize),
+        Buffer::Tuned => buffer_lock::take_off(tcp, Side::Send),
     }
 }
 
@@ -139,7 +194,11 @@ pub(crate) fn look(socket: impl AsFd) -> Option<Sight> {
     let bytes = |field: u32| usize::try_from(field).unwrap_or(usize::MAX);
     Some(Sight {
         unsent: bytes(info.unsent),
+        unacknowledged: on_the_way.saturating_add(u64::from(info.unsent)),
+        reach: info.bytes_acked.saturating_add(u64::from(info.send_window)),
+        round_trip: info.least_round_trip,
         room,
+        segment_sent: bytes(info.send_mss),
         segment: bytes(info.largest_segment),
         round: bytes(info.round),
     })
@@ -177,8 +236,10 @@ struct TcpInfo {
     bytes_received: u64,
     segments: [u32; 2],
     unsent: u32,
-    /// `tcpi_min_rtt`, `tcpi_data_segs_in`, `tcpi_data_segs_out`.
-    data: [u32; 3],
+    /// In microseconds.
+    least_round_trip: u32,
+    /// `tcpi_data_segs_in`, `tcpi_data_segs_out`.
+    data: [u32; 2],
     /// `tcpi_delivery_rate` to `tcpi_sndbuf_limited`.
     rates: [u64; 4],
     delivered: [u32; 2],
@@ -207,6 +268,7 @@ pub(crate) fn first<'s>(slices: &'s [IoSlice<'s>], mut most: usize) -> ([IoSlice
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::future::poll_fn;
     use std::pin::Pin;
     use std::time::Duration;
@@ -219,36 +281,63 @@ mod tests {
     use crate::body::PaceSettings;
     use crate::socket::Socket;
 
+    /// A kernel that says the same each time, and counts how often it was asked whether it can be written to.
+    #[derive(Default)]
+    struct Says {
+        sight: Option<Sight>,
+        blocks: bool,
+        asked: Cell<u32>,
+    }
+
+    impl Says {
+        fn sight(unsent: usize, room: usize) -> Self {
+            let sight = Sight { unsent, room, segment_sent: 10, round_trip: 50_000, ..Sight::default() };
+            Self { sight: Some(sight), ..Self::default() }
+        }
+    }
+
+    impl Kernel for Says {
+        fn look(&self) -> Option<Sight> {
+            self.sight
+        }
+
+        fn writable(&self) -> io::Result<()> {
+            self.asked.set(self.asked.get() + 1);
+            if self.blocks { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        }
+
+        fn send_buffer(&self, buffer: Buffer) -> io::Result<()> {
+            panic!("{buffer:?} for a peer that is far away")
+        }
+    }
+
     #[test]
     fn who_hands_over_much_asks_before_each_step() {
-        let mut unsent = Unsent { mark: 16, step: 20, left: 20 };
-        let (mut asked, mut handed) = (0, 0);
+        let mut unsent = Unsent { mark: 16, step: 20, left: 20, peer: Peer::Untried };
+        let silent = Says::default();
+        let mut handed = 0;
         while handed < 100 {
-            let may = unsent.may(
-                100 - handed,
-                || None,
-                || {
-                    asked += 1;
-                    Ok(())
-                },
-            );
-            handed += may.as_ref().unwrap();
-            unsent.handed(may.unwrap());
+            let may = unsent.may(100 - handed, &silent).unwrap();
+            handed += may;
+            unsent.handed(may);
         }
-        assert_eq!((asked, handed), (5, 100));
-        // What the peer takes at once comes on top, without that which waits for it already.
-        let sight = |unsent, room| move || Some(Sight { unsent, room, segment: 0, round: 0 });
-        let never = || panic!("less than half of the mark is unsent");
-        assert_eq!(unsent.may(100, sight(7, 50), never).unwrap(), 63);
-        unsent.handed(60);
-        assert_eq!(unsent.may(3, || panic!("it may"), never).unwrap(), 3);
-        assert_eq!(unsent.may(usize::MAX, sight(0, usize::MAX), never).unwrap(), 20 + BELIEVED);
-        unsent.handed(20 + BELIEVED);
-        let refused = unsent.may(1, sight(8, 0), || Err(io::ErrorKind::WouldBlock.into()));
-        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!((silent.asked.get(), handed), (5, 100));
+        // What the peer takes at once comes on top, in whole segments, without that which waits for it already.
+        let may = |unsent: &mut Unsent, wanted, says: &Says| {
+            let may = unsent.may(wanted, says).unwrap();
+            assert_eq!(says.asked.get(), 0, "less than half of the mark is unsent");
+            unsent.handed(may);
+            may
+        };
+        assert_eq!(may(&mut unsent, 100, &Says::sight(7, 46)), 50);
+        assert_eq!(may(&mut unsent, 100, &Says::sight(7, 16)), 20, "less than a segment");
+        assert_eq!(may(&mut unsent, usize::MAX, &Says::sight(0, usize::MAX)), 20 + BELIEVED);
+        let full = Says { blocks: true, ..Says::sight(8, 0) };
+        assert_eq!(unsent.may(1, &full).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let mut free = Unsent::unbounded();
         free.handed(usize::MAX);
-        assert_eq!(free.may(usize::MAX, || panic!("it looks"), never).unwrap(), usize::MAX);
+        assert_eq!(free.may(usize::MAX, &silent).unwrap(), usize::MAX);
+        assert_eq!(silent.asked.get(), 5);
     }
 
     #[test]

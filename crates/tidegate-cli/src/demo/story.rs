@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_lab::load::{Arrivals, Crowd, LoadSettings, Retry};
+use tidegate_lab::load::{Arrivals, Crowd, LoadSettings};
 use tidegate_lab::origin::OriginSettings;
 
 /// The crowd, in multiples of what the service can carry.
@@ -48,20 +48,13 @@ impl Story {
     /// A sentence, if what was made here were not a rate or an address.
     pub(crate) fn load(self, address: &str) -> Result<LoadSettings, String> {
         let (calm, crowd) = (Self::capacity(), Self::capacity() * f64::from(CROWD));
-        Ok(LoadSettings {
-            target: format!("http://{address}/").parse().map_err(|_| format!("`{address}` is no address"))?,
-            crowd: Crowd::Open {
-                rate: format!("{calm},{}s:{crowd}", self.calm).parse()?,
-                arrivals: Arrivals::Poisson,
-            },
-            duration: Duration::from_secs(self.seconds.into()),
-            timeout: TIMEOUT,
-            connections: 10_000,
-            leave: None,
-            retries: 0,
-            retry: Retry::Naive,
-            seed: 1,
-        })
+        let target =
+            format!("http://{address}/").parse().map_err(|_| format!("`{address}` is no address"))?;
+        let rate = format!("{calm},{}s:{crowd}", self.calm).parse()?;
+        let mut settings = LoadSettings::new(target, Crowd::Open { rate, arrivals: Arrivals::Poisson });
+        settings.duration = Duration::from_secs(self.seconds.into());
+        settings.timeout = TIMEOUT;
+        Ok(settings)
     }
 }
 

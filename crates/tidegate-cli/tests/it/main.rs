@@ -5,6 +5,8 @@
 mod attacked;
 mod documents;
 mod gateway;
+#[cfg(target_os = "linux")]
+mod older;
 mod program;
 
 use std::io::{BufRead, BufReader};

@@ -45,9 +45,15 @@ impl Program {
 
     /// The same in an environment with these variables.
     pub(crate) fn gate_in(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.envs(variables.iter().copied());
+        Self::gate_by(command, arguments)
+    }
+
+    /// The same by a command that somebody has prepared.
+    pub(crate) fn gate_by(mut command: Command, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(arguments)
-            .envs(variables.iter().copied())
             .args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

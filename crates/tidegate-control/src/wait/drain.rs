@@ -9,8 +9,15 @@ const WINDOW_LEAST_NANOS: u64 = 20_000_000;
 const WINDOW_NANOS: u64 = 200_000_000;
 /// A window shows a pace after this time, for those who need no more than its order of magnitude.
 const GLIMPSE_NANOS: u64 = 1_000_000;
-/// Share of a new window in the average; three windows carry two thirds of it.
+/// Share of a new window in the average; three windows carry two thirds of it. The first ones count alike.
 const SMOOTHING: f64 = 0.3;
+/// Windows until there is a rate. A window that is closed by time may hold one dispatch, after a stall that says nothing of
+/// the pace from then on: a second one tells a slow service from one that stood still, and what is wrong in one of two is
+/// wrong by a factor of two.
+const FEWEST_WINDOWS: u64 = 2;
+/// What was measured so long ago says nothing any more. Whoever is refused because of it is told to come back within a
+/// minute, and then is not refused again by the same figure.
+const MEMORY_NANOS: u64 = 60_000_000_000;
 /// The 90 % point of the standard normal distribution.
 const Z90: f64 = 1.2816;
 const SECOND: f64 = 1e9;
@@ -18,7 +25,7 @@ const SECOND: f64 = 1e9;
 /// Units dispatched per second while callers waited, averaged over the last windows.
 ///
 /// Only dispatches while somebody waits are counted: a rate measured while nobody does would be the arrival
-/// rate.
+/// rate. One window alone is not believed: after a stall its one dispatch would make hours of a long queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DrainRate {
     window: Option<Window>,
@@ -26,6 +33,8 @@ pub struct DrainRate {
     /// Units of one dispatch, on the average.
     size: Option<f64>,
     windows: u64,
+    /// When the last window closed.
+    closed: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,22 +98,30 @@ impl DrainRate {
         window.dispatches = window.dispatches.saturating_add(dispatches);
         let elapsed = window.open_for(now);
         let full = window.dispatches >= WINDOW_UNITS && elapsed >= WINDOW_LEAST_NANOS;
-        if !full && elapsed < WINDOW_NANOS {
+        if window.units == 0 || !full && elapsed < WINDOW_NANOS {
             return;
         }
-        let smooth = |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + SMOOTHING * (new - old)));
+        self.windows = self.windows.saturating_add(1);
+        let share = SMOOTHING.max(1.0 / self.windows as f64);
+        let smooth = |old: Option<f64>, new: f64| Some(old.map_or(new, |old| old + share * (new - old)));
         self.rate = smooth(self.rate, window.units as f64 * SECOND / elapsed as f64);
-        if window.dispatches > 0 {
-            self.size = smooth(self.size, window.units as f64 / window.dispatches as f64);
-        }
-        self.windows += 1;
+        self.size = smooth(self.size, window.units as f64 / window.dispatches.max(1) as f64);
+        self.closed = now;
         self.window = Some(Window { since: window.since.map(|_| now), ..Window::opened(now) });
     }
 
-    /// Units per second, or `None` before the first window closed.
+    /// Forgets the rate if none has been measured for a minute, and none is being measured `now`. For whoever refuses
+    /// by it: callers who are refused do not wait, and what nobody waits for is not measured.
+    pub fn recall(&mut self, now: u64) {
+        if self.window.is_none() && now.saturating_sub(self.closed) >= MEMORY_NANOS {
+            *self = Self::default();
+        }
+    }
+
+    /// Units per second, or `None` before the second window closed.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
-        self.rate
+        self.rate.filter(|_| self.windows >= FEWEST_WINDOWS)
     }
 
     /// Units per second in the window that is open at `now`, once it has gone on for `WINDOW_UNITS` dispatches and
@@ -123,21 +140,21 @@ impl DrainRate {
         self.size
     }
 
-    /// Windows measured so far.
+    /// Windows that the rate stands on; 0 while there is none.
     #[must_use]
     pub fn windows(&self) -> u64 {
-        self.windows
+        if self.windows < FEWEST_WINDOWS { 0 } else { self.windows }
     }
 
     /// How long it takes until `units` more are dispatched; `None` while no rate is known.
     ///
-    /// `assumed` is taken for the rate until one was measured: limit over service time (Little's law), for instance.
+    /// `assumed` is taken for the rate until one was measured: [`Turnover`](super::Turnover), for instance.
     ///
     /// The spread is that of a Poisson process of this rate (the sum of k exponential gaps, approximated by a
     /// normal distribution), of dispatches of the average size.
     #[must_use]
     pub fn predict(&self, units: u64, assumed: Option<f64>) -> Option<Prediction> {
-        let rate = self.rate.or(assumed).filter(|rate| *rate > 0.0)?;
+        let rate = self.rate().or(assumed).filter(|rate| *rate > 0.0)?;
         let units = units as f64;
         let size = self.size.unwrap_or(1.0);
         let nanos = |units: f64| (units / rate * SECOND) as u64;
@@ -231,6 +248,50 @@ mod tests {
         let mut drain = DrainRate::default();
         drain.bound(0);
         drain.dispatched(250 * MS, 1);
-        assert_eq!(drain.rate(), Some(4.0));
+        assert_eq!((drain.rate(), drain.windows()), (None, 0));
+        drain.dispatched(500 * MS, 1);
+        assert_eq!((drain.rate(), drain.windows()), (Some(4.0), 2));
+    }
+
+    /// A line of ten thousand that stands for a minute before the first of it is dispatched was told a week.
+    #[test]
+    fn a_stall_of_any_length_is_wrong_by_a_factor_of_two_at_most() {
+        for stalled_at in 0..5 {
+            let mut drain = DrainRate::default();
+            drain.bound(0);
+            let mut now = 0;
+            for dispatch in 0..300 {
+                now += if dispatch == stalled_at * 30 { 60_000 * MS } else { 2 * MS };
+                drain.dispatched(now, 1);
+                let rate = drain.rate();
+                assert!(rate.is_none_or(|rate| (240.0..=505.0).contains(&rate)), "{stalled_at}: {rate:?}");
+            }
+            assert!(drain.rate().is_some_and(|rate| rate > 450.0));
+        }
+    }
+
+    #[test]
+    fn what_is_long_ago_is_forgotten_unless_it_is_being_measured() {
+        let mut drain = DrainRate::default();
+        drain.bound(0);
+        drain.dispatched(10_000 * MS, 1);
+        drain.dispatched(20_000 * MS, 1);
+        drain.recall(100_000 * MS);
+        assert_eq!(drain.rate(), Some(0.1), "a window is open");
+        drain.unbound();
+        drain.recall(79_999 * MS);
+        assert_eq!(drain.rate(), Some(0.1));
+        drain.recall(80_000 * MS);
+        assert_eq!((drain.rate(), drain.windows(), drain.size()), (None, 0, None));
+    }
+
+    #[test]
+    fn what_was_no_work_makes_no_window() {
+        let mut drain = DrainRate::default();
+        drain.bound(0);
+        drain.dispatched(300 * MS, 0);
+        drain.dispatched(600 * MS, 3);
+        drain.dispatched(1200 * MS, 3);
+        assert_eq!(drain.rate(), Some(5.0));
     }
 }

@@ -3,7 +3,9 @@
 mod calibration;
 mod drain;
 mod throughput;
+mod turnover;
 
 pub use calibration::{Calibration, Coverage};
 pub use drain::{DrainRate, Prediction};
 pub use throughput::Throughput;
+pub use turnover::Turnover;

@@ -47,8 +47,12 @@ impl Free {
 impl Drop for Free {
     fn drop(&mut self) {
         self.line.body_ends();
-        if self.lease.is_some() {
+        if let Some(mut lease) = self.lease.take() {
             self.line.read_at_once(SMALL_READS);
+            // The frame on its way is gone. hyper's buffer stays.
+            if let Some(buffer) = lease.split(lease.bytes() / 2) {
+                self.line.has_grown(buffer);
+            }
         }
     }
 }

@@ -16,7 +16,8 @@ pub struct PaceSettings {
     pub stall: Duration,
     /// The least bytes a second once `grace` is over: 1 KiB/s, a tenth of what the slowest network gives.
     pub rate: u64,
-    /// How long a peer may be slower than `rate`: 10 s.
+    /// How long a peer may be slower than `rate`: 10 s. One stall counts for no more than half of this: whoever comes
+    /// back from one is not judged by the first bytes.
     pub grace: Duration,
 }
 
@@ -61,7 +62,7 @@ impl Pace {
     pub fn moved(&mut self, bytes: u64) -> Result<(), TooSlow> {
         self.bytes = self.bytes.saturating_add(bytes);
         if let Some(since) = self.waiting_since.take() {
-            self.waited += since.elapsed();
+            self.waited += since.elapsed().min(self.settings.grace / 2);
             if self.waited > self.settings.grace {
                 if (self.bytes as f64) < self.settings.rate as f64 * self.waited.as_secs_f64() {
                     return Err(TooSlow::Rate(self.settings.rate));
@@ -108,6 +109,24 @@ mod tests {
         let slow = poll_fn(|cx| pace.poll_stalled(cx)).await;
         assert_eq!(slow, TooSlow::Stalled(Duration::from_secs(30)));
         assert!(started.elapsed() >= Duration::from_secs(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_back_from_one_stall_is_not_judged_by_the_first_bytes() {
+        let mut pace = Pace::new(PaceSettings::default());
+        let _ = timeout(Duration::from_secs(29), poll_fn(|cx| pace.poll_stalled(cx))).await;
+        pace.moved(4096).unwrap();
+        // A few bytes after each of three stalls are no coming back.
+        let mut pace = Pace::new(PaceSettings::default());
+        let mut stalls = 0;
+        loop {
+            let _ = timeout(Duration::from_secs(29), poll_fn(|cx| pace.poll_stalled(cx))).await;
+            stalls += 1;
+            if pace.moved(100).is_err() {
+                break;
+            }
+        }
+        assert_eq!(stalls, 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::units::{LimitWord, LogWord, Size, Span};
+use super::units::{LimitWord, LogWord, Size, Span, address};
 
 /// What was said, in a file or as flags. What was not said has its default.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -15,10 +15,13 @@ pub struct Config {
     /// The service behind.
     pub origin: Option<String>,
     /// Where clients come.
+    #[serde(default, deserialize_with = "address")]
     pub listen: Option<SocketAddr>,
     /// Where operators look: metrics and status.
+    #[serde(default, deserialize_with = "address")]
     pub admin: Option<SocketAddr>,
     /// Where an orchestrator asks whether we are ready.
+    #[serde(default, deserialize_with = "address")]
     pub probe: Option<SocketAddr>,
     /// `adaptive`, or a number.
     pub limit: Option<LimitWord>,

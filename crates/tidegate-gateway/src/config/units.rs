@@ -1,10 +1,12 @@
 //! How values are written: `250ms`, `64MiB`, `adaptive`, `logfmt`.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 
 /// A value is not written as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,17 +19,17 @@ pub struct UnitError {
 
 /// A duration: `250ms`, `5s`, `2m`, `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Written")]
 pub struct Span(pub Duration);
 
 /// An amount of bytes: `512`, `64KiB`, `1MiB`, `2GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Number")]
+#[serde(try_from = "Written")]
 pub struct Size(pub u64);
 
 /// `adaptive`, or how much may be at the origin at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Number")]
+#[serde(try_from = "Written")]
 pub enum LimitWord {
     /// The gateway finds it.
     Adaptive,
@@ -37,7 +39,7 @@ pub enum LimitWord {
 
 /// How the access log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Written")]
 pub enum LogWord {
     /// Not at all.
     Off,
@@ -47,12 +49,54 @@ pub enum LogWord {
     Logfmt,
 }
 
-/// TOML has numbers where flags have text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Plain(u64),
-    Text(String),
+/// As it was written. TOML has numbers where flags have text, and what is neither is told how to be written in the same words.
+struct Written(String);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Reads)
+    }
+}
+
+struct Reads;
+
+impl Visitor<'_> for Reads {
+    type Value = Written;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text or a number")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Written, E> {
+        Ok(Written(text.to_owned()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Written, E> {
+        Ok(Written(number.to_string()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Written, E> {
+        Ok(Written(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Written, E> {
+        Ok(Written(number.to_string()))
+    }
+
+    fn visit_bool<E>(self, word: bool) -> Result<Written, E> {
+        Ok(Written(word.to_string()))
+    }
+}
+
+/// An address to listen on.
+pub(super) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let Written(text) = Written::deserialize(from)?;
+    let wrong = || UnitError {
+        text: text.clone(),
+        what: "an address",
+        example: "one with its port, such as 127.0.0.1:8080",
+    };
+    text.parse().map(Some).map_err(|_| D::Error::custom(wrong()))
 }
 
 impl FromStr for Span {
@@ -168,37 +212,31 @@ fn times(number: &str, unit: u64) -> Option<u64> {
     u64::try_from(whole.checked_add(parts)?).ok()
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<Written> for Span {
     type Error = UnitError;
-    fn try_from(text: String) -> Result<Self, UnitError> {
+    fn try_from(Written(text): Written) -> Result<Self, UnitError> {
         text.parse()
     }
 }
 
-impl TryFrom<String> for LogWord {
+impl TryFrom<Written> for LogWord {
     type Error = UnitError;
-    fn try_from(text: String) -> Result<Self, UnitError> {
+    fn try_from(Written(text): Written) -> Result<Self, UnitError> {
         text.parse()
     }
 }
 
-impl TryFrom<Number> for Size {
+impl TryFrom<Written> for Size {
     type Error = UnitError;
-    fn try_from(number: Number) -> Result<Self, UnitError> {
-        match number {
-            Number::Plain(bytes) => bytes.to_string().parse(),
-            Number::Text(text) => text.parse(),
-        }
+    fn try_from(Written(text): Written) -> Result<Self, UnitError> {
+        text.parse()
     }
 }
 
-impl TryFrom<Number> for LimitWord {
+impl TryFrom<Written> for LimitWord {
     type Error = UnitError;
-    fn try_from(number: Number) -> Result<Self, UnitError> {
-        match number {
-            Number::Plain(limit) => limit.to_string().parse(),
-            Number::Text(text) => text.parse(),
-        }
+    fn try_from(Written(text): Written) -> Result<Self, UnitError> {
+        text.parse()
     }
 }
 

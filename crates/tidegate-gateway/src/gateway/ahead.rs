@@ -16,9 +16,9 @@ use http_body::Body;
 use tidegate::Reason;
 use tidegate::budget::Lease;
 use tidegate::http::Problem;
-use tokio::time::timeout;
 
 use crate::body::{ClientBody, TooSlow};
+use crate::late::within;
 use crate::memory::Tier;
 use crate::origin::RequestBody;
 
@@ -134,7 +134,7 @@ pub(super) async fn read(
         }
         Ok(())
     };
-    match timeout(WITHIN, reading).await {
+    match within(WITHIN, reading).await {
         Ok(Ok(())) => Ok((RequestBody::new(ahead.whole(), body), charge)),
         Ok(Err(stop)) => Err(stop),
         Err(_) => Err(Problem::from(TooSlow::Stalled(WITHIN)).into()),

@@ -7,17 +7,22 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::StatusCode;
 use tidegate::Permit;
 use tidegate_control::sample::Outcome;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::listen::Caller;
+use crate::memory::Account;
 use crate::origin::{Exchange, OriginError, OriginErrorKind, Reply};
 
 use super::Gateway;
+
+/// What a client has paid for is back this long after it has left; what is left behind is paid for then.
+const SOON: Duration = Duration::from_millis(100);
 
 /// A request at the origin.
 #[derive(Debug)]
@@ -61,14 +66,31 @@ impl Drop for InFlight {
         permit.late();
         if let (true, Ok(runtime)) = (exchange.leave(), Handle::try_current()) {
             // As many of these as there are permits.
-            runtime.spawn(linger(Arc::clone(&self.caller.service), exchange, permit, self.kind));
+            let Caller { service, client, .. } = &*self.caller;
+            runtime.spawn(linger(Arc::clone(service), client.account.clone(), exchange, permit, self.kind));
         }
     }
 }
 
-async fn linger(gateway: Arc<Gateway>, exchange: Exchange, permit: Permit, kind: u8) {
+async fn linger(
+    gateway: Arc<Gateway>,
+    account: Option<Arc<Account>>,
+    exchange: Exchange,
+    permit: Permit,
+    kind: u8,
+) {
     let _lingering = Lingering::new(&gateway);
     let learned = gateway.limiter.service_time(kind).p99;
+    let mut charge = None;
+    if let Some(account) = account {
+        charge = account.request(0, SOON).await;
+        if charge.is_none() {
+            // The work goes on all the same, for as long as it usually does.
+            drop(exchange);
+            sleep(learned.unwrap_or(gateway.settings.client_timeout)).await;
+            return;
+        }
+    }
     // Before a p99 is known, the exchange ends by its own timeout.
     let result = match learned {
         Some(longest) => timeout(longest, exchange).await,
@@ -80,6 +102,7 @@ async fn linger(gateway: Arc<Gateway>, exchange: Exchange, permit: Permit, kind:
         Ok(Err(_)) => Outcome::Ignore,
         Err(_) => Outcome::Canceled,
     });
+    drop(charge);
 }
 
 struct Lingering<'g>(&'g Gateway);

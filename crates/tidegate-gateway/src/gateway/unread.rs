@@ -53,6 +53,8 @@ impl Unread {
     /// Looks once at all. Those that lie unread give their permits back and become `streams`; **when full**, they keep
     /// their permits, so that they stay counted.
     pub(super) fn look(&self, streams: &Limiter) {
+        // Those go back after the locks, since whoever waits for one is woken then.
+        let mut back = Vec::new();
         for (_, entry) in lock(&self.0).iter_mut() {
             let turn = entry.held.turn.load(Relaxed);
             if turn % 2 == 0 || turn != entry.turn {
@@ -67,12 +69,11 @@ impl Unread {
             if held.0.is_some() {
                 if let Some(stream) = place_if_free(streams) {
                     held.1 = Some(stream);
-                    if let Some(permit) = held.0.take() {
-                        permit.ignore();
-                    }
+                    back.extend(held.0.take());
                 }
             }
         }
+        back.into_iter().for_each(Permit::ignore);
     }
 }
 

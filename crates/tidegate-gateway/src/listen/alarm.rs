@@ -66,6 +66,13 @@ pub(super) async fn answered(alive: &mut Option<Alive>) -> bool {
     poll_fn(|cx| Poll::Ready(alive.hears(cx))).await
 }
 
+/// Its answer could not be heard, since nothing was read: it has as long again.
+pub(super) fn more_time(alive: &mut Option<Alive>) {
+    if let Some(alive) = alive {
+        alive.timer.as_mut().reset(Instant::now() + PONG_WITHIN);
+    }
+}
+
 /// Resolves when a ping was not answered; never without pings. Cancel safe.
 pub(super) async fn silent(alive: &mut Option<Alive>) {
     let Some(alive) = alive else { return std::future::pending().await };

@@ -82,7 +82,7 @@ async fn open_in_time(
 ) -> Option<(Stream, Watch, bool, Protocol)> {
     // Small answers must not wait for an acknowledgement; an error means the connection is gone.
     let _ = tcp.set_nodelay(true);
-    let unsent = Unsent::new(&tcp, settings.unsent_bytes);
+    let unsent = Unsent::untried(&tcp, settings.unsent_bytes);
     let socket = Socket::paced(tcp, unsent, settings.pace, account);
     let watch = socket.watch();
     let opened = tokio::select! {

@@ -84,6 +84,11 @@ impl Credit {
         (Arc::clone(&self.flow), self.account.memory().asks())
     }
 
+    /// Nothing is read now, for want of memory.
+    pub(super) fn reads_nothing(&mut self) {
+        self.window.reads_nothing(Instant::now());
+    }
+
     /// When the client must have acknowledged the last settings.
     pub(super) fn due(&self) -> Option<Instant> {
         self.window.due()

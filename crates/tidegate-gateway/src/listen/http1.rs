@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http1::Builder;
+use hyper::server::conn::http1::{Builder, Parts, UpgradeableConnection};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
@@ -37,7 +37,8 @@ pub(super) fn serve<S: Serve>(
     shutdown: &Shutdown,
 ) -> impl Future<Output = ()> + Send {
     let (desk, tls) = (Arc::new(Desk::default()), caller.client.tls);
-    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), caller.client.account.clone(), settings));
+    let account = caller.client.account.clone();
+    let io = TokioIo::new(Screened::new(stream, Arc::clone(&desk), account, watch.clone(), settings));
     if caller.client.account.is_some() {
         watch.read_at_once(SMALL_READS);
     }
@@ -48,16 +49,8 @@ pub(super) fn serve<S: Serve>(
         pace: settings.pace,
         memory_wait: settings.memory_wait,
     };
-    let mut builder = Builder::new();
-    // With it hyper reads nothing while it answers. It would find out only that the client has gone, which the watch below
-    // does, and take another buffer for that while the head keeps the last one. The end of TLS the watch does not see.
-    builder.half_close(!tls).max_buf_size(settings.head_bytes.max(64 * 1024) + 1024);
-    // The screen is stricter; these only must not be narrower than it.
-    if settings.head_fields > HYPERS_FIELDS {
-        builder.max_headers(settings.head_fields);
-    }
     let answer = service_fn(move |request| requests.answer(request));
-    let mut connection = builder.serve_connection(io, answer).with_upgrades();
+    let mut connection = Some(builder(settings, tls).serve_connection(io, answer).with_upgrades());
     // A block, because an `async fn` keeps what it was given beside what it makes of it, in every idle connection.
     async move {
         let mut gone = Box::pin(watch.gone());
@@ -71,15 +64,31 @@ pub(super) fn serve<S: Serve>(
             let mut over = false;
             while news && !over && on_word.as_mut().poll(cx).is_ready() {
                 over = std::mem::replace(&mut draining, true);
-                Pin::new(&mut connection).graceful_shutdown();
+                if let Some(connection) = &mut connection {
+                    Pin::new(connection).graceful_shutdown();
+                }
                 on_word.set(shutdown.on_next(true));
             }
             // Before anything else is done for who has gone.
             if !first && desk.busy.load(Ordering::Relaxed) && watch.is_gone() {
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-                return Poll::Ready(Some(result));
+            loop {
+                let Some(polled) = connection.as_mut().map(|connection| Pin::new(connection).poll(cx)) else {
+                    return Poll::Ready(None);
+                };
+                if let Poll::Ready(result) = polled {
+                    return Poll::Ready(Some(result));
+                }
+                if !desk.rests() {
+                    break;
+                }
+                // hyper never makes its buffer smaller. One that is made anew has none.
+                connection = connection.take().and_then(UpgradeableConnection::into_parts).map(|parts| {
+                    let Parts { mut io, read_buf, service, .. } = parts;
+                    io.inner_mut().begins_anew(&read_buf);
+                    builder(settings, tls).serve_connection(io, service).with_upgrades()
+                });
             }
             if behind.poll_unpaid(&desk, &watch, cx).is_ready() {
                 return Poll::Ready(None);
@@ -101,4 +110,16 @@ pub(super) fn serve<S: Serve>(
             let _ = Box::pin(timeout(LINGER, watch.discard(LINGER_BYTES))).await;
         }
     }
+}
+
+fn builder(settings: &ListenSettings, tls: bool) -> Builder {
+    let mut builder = Builder::new();
+    // With it hyper reads nothing while it answers. It would find out only that the client has gone, which the watch
+    // does, and take another buffer for that while the head keeps the last one. The end of TLS the watch does not see.
+    builder.half_close(!tls).max_buf_size(settings.head_bytes.max(64 * 1024) + 1024);
+    // The screen is stricter; these only must not be narrower than it.
+    if settings.head_fields > HYPERS_FIELDS {
+        builder.max_headers(settings.head_fields);
+    }
+    builder
 }

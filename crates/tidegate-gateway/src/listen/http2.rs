@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::body::{Flow, Received};
 
-use super::alarm::{Alarm, Alive, answered, silent};
+use super::alarm::{self, Alarm, Alive, answered, silent};
 use super::connection::Stream;
 use super::credit::{Credit, News};
 use super::frames::{Frames, Seen};
@@ -179,7 +179,9 @@ pub(super) async fn serve<S: Serve>(
             }
             () = silent(&mut alive) => {
                 hear_all(&mut connection).await;
-                if !answered(&mut alive).await {
+                if unfinished.waits() {
+                    alarm::more_time(&mut alive);
+                } else if !answered(&mut alive).await {
                     break;
                 }
             }
@@ -258,6 +260,9 @@ async fn next(
             }
             let said = credit.as_mut().is_some_and(|credit| credit.caught_up(connection));
             let reads_on = !unfinished.waits() && seen.next_round();
+            if let Some(credit) = credit.as_mut().filter(|_| unfinished.waits()) {
+                credit.reads_nothing();
+            }
             if !reads_on && !said {
                 return Poll::Pending;
             }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tidegate::{Demand, Limiter, LimiterStats, Permit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -20,6 +20,12 @@ use super::{ListenSettings, Serve, Shutdown, connection, displaced, parked};
 const BACKLOG: i32 = 1024;
 /// How long accepting pauses when the process has no file descriptor left: some connection will end meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// A silent connection is probed after so long, and again; so many probes without an answer end it, two minutes after its last
+/// word. What a NAT forgets after a minute is found, and an outage as long as a mobile network's is not.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_AGAIN: Duration = Duration::from_secs(20);
+const PROBES: u32 = 3;
 
 /// A listening address.
 #[derive(Debug)]
@@ -177,6 +183,10 @@ fn listen_on(address: SocketAddr, bounded: bool) -> io::Result<TcpListener> {
     // A restart must not wait for the last process's connections to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Connections inherit it. One whose machine has vanished is found although nothing is sent: a tunnel, an answer without end.
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AGAIN).with_retries(PROBES);
+    // Where it cannot be set, timeouts of our own remain for all but those.
+    let _ = socket.set_tcp_keepalive(&probes);
     if bounded {
         // Those that wait in the backlog or are parked hold no more than those that are read.
         receive::begin_with(&socket, RECEIVED as usize)?;
@@ -184,4 +194,24 @@ fn listen_on(address: SocketAddr, bounded: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn who_vanishes_in_silence_is_found() {
+        let listener = listen_on(([127, 0, 0, 1], 0).into(), false).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (tcp, _) = listener.accept().await.unwrap();
+        let tcp = SockRef::from(&tcp);
+        assert!(tcp.keepalive().unwrap());
+        assert_eq!(tcp.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+        assert_eq!(tcp.tcp_keepalive_interval().unwrap(), PROBE_AGAIN);
+        assert_eq!(tcp.tcp_keepalive_retries().unwrap(), PROBES);
+    }
 }

@@ -60,6 +60,11 @@ impl Screen {
         self.head_bytes
     }
 
+    /// Does a head come next?
+    pub(super) fn is_between(&self) -> bool {
+        matches!(self.state, State::Head { .. })
+    }
+
     /// Will nothing be looked at any more?
     pub(super) fn is_opaque(&self) -> bool {
         self.state == State::Opaque

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::memory::{Account, Charge, Tier};
+use crate::socket::Watch;
 
 use super::screen::{Screen, Verdict};
 use super::{Fault, ListenSettings};
@@ -35,6 +36,8 @@ pub(super) struct Desk {
     pub(super) tunnel: AtomicBool,
     /// What is charged for the request covers what comes of its client and is not read yet.
     pub(super) ahead: AtomicBool,
+    /// hyper's buffer has grown, and a head is waited for with nothing in it.
+    rests: AtomicBool,
     /// Why the last request of this connection is refused.
     pub(super) fault: OnceLock<Fault>,
     /// The request that is answered is paid for, until its answer is written.
@@ -54,6 +57,15 @@ impl Desk {
                 self.charge(None);
             }
         }
+    }
+
+    /// Did hyper wait for a head, with nothing in a buffer that has grown, and with nothing left to write? Said once.
+    pub(super) fn rests(&self) -> bool {
+        // It reads before it writes: what is paid for is not written.
+        self.rests.load(Ordering::Relaxed)
+            && self.rests.swap(false, Ordering::Relaxed)
+            && !self.busy.load(Ordering::Relaxed)
+            && !self.is_paid()
     }
 
     pub(super) fn is_paid(&self) -> bool {
@@ -81,6 +93,9 @@ impl Desk {
 
 /// A head of more bytes is charged while it comes.
 const LONG_HEAD: usize = 4096;
+/// hyper's buffer has never more room than this while heads and reads are small: its first size, and what is left of such a
+/// read.
+const USUAL_ROOM: usize = 12 * 1024;
 
 /// A connection behind a screen.
 #[derive(Debug)]
@@ -91,8 +106,11 @@ pub(super) struct Screened<S> {
     /// Bytes of a head that is not complete.
     held: Vec<u8>,
     account: Option<Arc<Account>>,
-    /// What a long head takes.
+    watch: Watch,
+    /// What a long head takes, and hyper's buffer after it.
     long: Option<Charge>,
+    /// hyper's buffer has more room than it usually needs.
+    grown: bool,
     /// Bytes that passed the screen and that hyper had no room for, or got too late to read in place.
     out: Vec<u8>,
     out_at: usize,
@@ -112,6 +130,7 @@ impl<S> Screened<S> {
         inner: S,
         desk: Arc<Desk>,
         account: Option<Arc<Account>>,
+        watch: Watch,
         settings: &ListenSettings,
     ) -> Self {
         Self {
@@ -120,7 +139,9 @@ impl<S> Screened<S> {
             screen: Screen::new(settings.head_bytes, settings.head_fields),
             held: Vec::new(),
             account,
+            watch,
             long: None,
+            grown: false,
             out: Vec::new(),
             out_at: 0,
             over: false,
@@ -143,6 +164,23 @@ impl<S> Screened<S> {
             // An idle connection keeps no buffer.
             self.out = Vec::new();
             self.out_at = 0;
+            self.pay_for_head();
+        }
+    }
+
+    /// hyper begins anew, with the smallest buffer. `left` is what was in the one before: nothing, but for its own mistakes.
+    pub(super) fn begins_anew(&mut self, left: &[u8]) {
+        self.out.splice(self.out_at..self.out_at, left.iter().copied());
+        self.grown = false;
+        self.pay_for_head();
+        self.watch.has_shrunk();
+    }
+
+    /// There is nothing to be read. hyper's buffer is empty too if a head comes next, since it looks there first.
+    fn waits(&self) {
+        let grown = self.grown || self.watch.is_grown();
+        if grown && self.account.is_some() && self.held.is_empty() && self.screen.is_between() {
+            self.desk.rests.store(true, Ordering::Relaxed);
         }
     }
 
@@ -159,10 +197,12 @@ impl<S> Screened<S> {
         self.over = true;
     }
 
-    /// Charges a long head until it is handed over.
+    /// Charges a long head until it is handed over, and after that until hyper's buffer is small again.
     fn pay_for_head(&mut self) {
         if self.held.is_empty() {
-            self.long = None;
+            if self.out.is_empty() && !self.grown {
+                self.long = None;
+            }
         } else if let (Some(account), None, LONG_HEAD..) = (&self.account, &self.long, self.held.len()) {
             // What is held, and the same again while it is handed over.
             self.long = account.charge(2 * self.screen.head_bytes() as u64, Tier::First);
@@ -276,6 +316,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
         let this = &mut *self;
         loop {
             if !this.out.is_empty() {
+                this.grown |= buffer.remaining() > USUAL_ROOM;
                 this.hand_over(buffer);
                 return Poll::Ready(Ok(()));
             }
@@ -284,9 +325,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Screened<S> {
                 return Poll::Pending;
             }
             let start = buffer.filled().len();
+            this.grown |= buffer.remaining() > USUAL_ROOM;
             match Pin::new(&mut this.inner).poll_read(cx, buffer) {
                 Poll::Ready(result) => result?,
                 Poll::Pending => {
+                    this.waits();
                     if !ready!(this.poll_overdue(cx)) {
                         return Poll::Ready(Ok(())); // idle for too long: the end
                     }

@@ -274,6 +274,11 @@ impl Window {
         Some(self.stream)
     }
 
+    /// Nothing of the client is read now: what it says is not heard, and that time is not its own.
+    pub(super) fn reads_nothing(&mut self, now: Instant) {
+        self.said = self.said.map(|_| now);
+    }
+
     /// When the client must have acknowledged what was said.
     pub(super) fn due(&self) -> Option<Instant> {
         self.said.map(|said| said + ACK_WITHIN)

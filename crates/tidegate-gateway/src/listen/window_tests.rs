@@ -248,3 +248,16 @@ fn what_is_never_acknowledged_is_due() {
     assert_ne!(window.state(), State::Quenched, "that was not acknowledged");
     assert_eq!((window.due(), window.say(now), window.due()), (None, Some(0), Some(now + ACK_WITHIN)));
 }
+
+#[test]
+fn the_time_in_which_nothing_is_read_is_not_the_clients() {
+    let now = Instant::now();
+    let mut window = Window::new(now, LARGEST);
+    assert_eq!(window.due(), Some(now + ACK_WITHIN));
+    let later = now + 9 * ACK_WITHIN / 10;
+    window.reads_nothing(later);
+    assert_eq!(window.due(), Some(later + ACK_WITHIN));
+    window.acknowledged(false);
+    window.reads_nothing(later);
+    assert_eq!(window.due(), None);
+}

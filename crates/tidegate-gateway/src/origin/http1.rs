@@ -225,7 +225,7 @@ async fn attempt(
                 kept.task = None;
             }
             let (head, body) = response.into_parts();
-            Ok(Reply { head, body: ReplyBody::http1(body, kept, Arc::clone(origin)) })
+            Ok(Reply { head, body: ReplyBody::http1(body, kept, sent, Arc::clone(origin)) })
         }
         Ok(Err(mut error)) => {
             let unsent = error.take_message();

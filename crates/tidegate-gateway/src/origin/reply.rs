@@ -15,6 +15,7 @@ use crate::memory::Memory;
 
 use super::http1::Kept;
 use super::http2::{Sending, of_h2};
+use super::sent::Sent;
 use super::{Origin, OriginError, OriginErrorKind};
 
 /// A client that has taken so many bytes of an answer reads it: more than one of the first reads.
@@ -49,10 +50,12 @@ type Seen = Option<Result<Frame<Bytes>, OriginError>>;
 
 #[derive(Debug)]
 enum Source {
-    /// `shy`: so many bytes more until the connection may be read freely; `small`: in small reads even then.
+    /// `sent`: how the request's body goes, if it has one; `shy`: so many bytes more until the connection may be read freely;
+    /// `small`: in small reads even then.
     Http1 {
         body: Incoming,
         kept: Option<Kept>,
+        sent: Option<Sent>,
         shy: usize,
         small: bool,
     },
@@ -63,10 +66,10 @@ enum Source {
 }
 
 impl ReplyBody {
-    pub(super) fn http1(body: Incoming, kept: Kept, origin: Arc<Origin>) -> Self {
+    pub(super) fn http1(body: Incoming, kept: Kept, sent: Option<Sent>, origin: Arc<Origin>) -> Self {
         let pace = Some(pace(&origin));
         let mut this = Self {
-            source: Source::Http1 { body, kept: Some(kept), shy: SHY, small: false },
+            source: Source::Http1 { body, kept: Some(kept), sent, shy: SHY, small: false },
             origin,
             pace,
             seen: None,
@@ -119,13 +122,19 @@ impl ReplyBody {
     }
 
     fn keep_if_ended(&mut self) {
-        if let Source::Http1 { body, kept, .. } = &mut self.source {
-            if body.is_end_stream() {
-                if let Some(kept) = kept.take() {
-                    kept.read_first();
-                    self.origin.keep(kept);
-                }
-            }
+        if matches!(&self.source, Source::Http1 { body, .. } if body.is_end_stream()) {
+            self.keep();
+        }
+    }
+
+    /// All of the answer was read: its connection is for others. Unless the request's body is still on its way, which would
+    /// take its time, and go on with no permit; then it is closed.
+    fn keep(&mut self) {
+        let Source::Http1 { kept, sent, .. } = &mut self.source else { return };
+        let Some(kept) = kept.take() else { return };
+        if sent.as_ref().is_none_or(Sent::is_over) {
+            kept.read_first();
+            self.origin.keep(kept);
         }
     }
 }
@@ -175,7 +184,7 @@ impl Body for ReplyBody {
         this.look_no_more();
         let polled = match &mut this.source {
             _ if this.seen.is_some() => Poll::Ready(this.seen.take().and_then(|seen| *seen)),
-            Source::Http1 { body, kept, shy, small } => {
+            Source::Http1 { body, kept, shy, small, .. } => {
                 let memory = this.origin.settings.memory.as_ref();
                 poll_shyly(body, kept.as_mut(), (shy, *small), memory, cx)
             }
@@ -195,14 +204,7 @@ impl Body for ReplyBody {
                     pace.moved(1)?;
                 }
                 match frame {
-                    None => {
-                        if let Source::Http1 { kept, .. } = &mut this.source {
-                            if let Some(kept) = kept.take() {
-                                kept.read_first();
-                                this.origin.keep(kept);
-                            }
-                        }
-                    }
+                    None => this.keep(),
                     Some(_) => this.keep_if_ended(),
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)))

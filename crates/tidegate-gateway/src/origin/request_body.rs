@@ -97,6 +97,14 @@ impl Parts {
     }
 }
 
+impl Drop for Parts {
+    fn drop(&mut self) {
+        if let Some(sent) = &self.sent {
+            sent.ends();
+        }
+    }
+}
+
 impl Over {
     fn owes(&mut self, bytes: usize) {
         self.line.owes(bytes);

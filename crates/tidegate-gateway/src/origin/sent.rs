@@ -19,6 +19,7 @@ pub(super) struct Sent(Arc<Mutex<Progress>>);
 struct Progress {
     moved: Instant,
     broke: Option<BoxError>,
+    over: bool,
 }
 
 /// Said to the origin's connection in the place of the client's own error.
@@ -28,7 +29,7 @@ pub(super) struct Broke;
 
 impl Sent {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Progress { moved: Instant::now(), broke: None })))
+        Self(Arc::new(Mutex::new(Progress { moved: Instant::now(), broke: None, over: false })))
     }
 
     /// Bytes have gone to the origin.
@@ -40,6 +41,16 @@ impl Sent {
     pub(super) fn broke(&self, error: BoxError) -> Broke {
         self.lock().broke = Some(error);
         Broke
+    }
+
+    /// Nobody sends any more of it, whether or not there is more.
+    pub(super) fn ends(&self) {
+        self.lock().over = true;
+    }
+
+    /// Does nobody?
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().over
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {

@@ -120,6 +120,29 @@ impl Watch {
         drop(over);
     }
 
+    /// Whoever reads has a larger buffer since a body flowed freely, and keeps it: `lease` pays for that.
+    pub(crate) fn has_grown(&self, lease: Lease) {
+        let before = {
+            let mut owing = self.end.owing.lock().unwrap_or_else(PoisonError::into_inner);
+            owing.grown.replace(lease)
+        };
+        drop(before);
+        self.end.grown.store(true, Ordering::Release);
+    }
+
+    /// Was that said, and not that it is over?
+    pub(crate) fn is_grown(&self) -> bool {
+        self.end.grown.load(Ordering::Acquire)
+    }
+
+    /// Whoever reads has the smallest buffer again.
+    pub(crate) fn has_shrunk(&self) {
+        if self.end.grown.swap(false, Ordering::AcqRel) {
+            let lease = self.end.owing.lock().unwrap_or_else(PoisonError::into_inner).grown.take();
+            drop(lease);
+        }
+    }
+
     /// From now on the kernel may hold more unsent, as `mark` says if that is more than at the begin; `lease` pays for that,
     /// and for what may wait unwritten besides.
     pub(crate) fn widen(&self, mark: u32, lease: Lease) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tidegate_gateway::memory::Holder;
 use tokio::net::TcpStream;
 
+use crate::script::Script;
 use crate::stand::{Stand, bounded, eventually, get, post};
 use crate::wire2::{Wire2, get2, post2, whole};
 
@@ -217,4 +218,53 @@ async fn uploads_go_on_while_their_windows_shrink() {
         assert_eq!(status.unwrap(), 200);
     }
     assert!(charged(&stand) <= stand.metric("tidegate_memory_limit_bytes"));
+}
+
+#[tokio::test]
+async fn what_a_long_head_or_an_upload_took_is_back_when_its_connection_is_idle_and_that_goes_on() {
+    let stand = Stand::new("memory = '64MiB'\nlimit = 10").await;
+    let rest = charged(&stand);
+    let long = format!("X: {}\r\n", "x".repeat(250)).repeat(90);
+    let requests = [
+        format!("GET /hello HTTP/1.1\r\nHost: a\r\n{long}\r\n"),
+        // It leaves nothing to be read at once, or more of its receive buffer would stay for the next.
+        format!("POST /count HTTP/1.1\r\nHost: a\r\n{long}Content-Length: 9000\r\n\r\n{}", "x".repeat(9000)),
+        get("/hello"),
+    ];
+    // With what its next request takes, where there is plenty.
+    let idle = rest + f64::from((16 + 84) << 10);
+    let mut wire = stand.connect().await;
+    for request in requests.iter().cycle().take(9) {
+        wire.send(request).await;
+        assert_eq!(wire.answer().await.status, 200);
+        eventually("it holds what an idle one does", || charged(&stand) == idle).await;
+    }
+    // One behind the other, so that nothing is idle between them.
+    for request in requests.iter().cycle().take(9) {
+        wire.send(request).await;
+    }
+    for _ in 0..9 {
+        assert_eq!(wire.answer().await.status, 200);
+    }
+    eventually("it holds what an idle one does", || charged(&stand) == idle).await;
+    wire.send("GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\nhi").await;
+    assert_eq!(wire.answer().await.status, 101);
+    assert_eq!(wire.bytes(2).await, b"HI");
+}
+
+#[tokio::test]
+async fn work_that_goes_on_for_nobody_is_paid_for() {
+    let script = Script::start().await;
+    let stand = Stand::facing(&script, "memory = '64MiB'\nlimit = 10").await;
+    let rest = charged(&stand);
+    let mut client = stand.connect().await;
+    client.send(get("/work")).await;
+    let mut origin = script.accept().await;
+    origin.request_head().await;
+    drop(client);
+    eventually("its work goes on", || stand.metric("tidegate_lingering") == 1.0).await;
+    eventually("nobody is there", || stand.metric("tidegate_connections") == 0.0).await;
+    eventually("it is paid for", || charged(&stand) > rest).await;
+    origin.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    eventually("all of it is back", || charged(&stand) == rest && stand.in_flight() == 0).await;
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidegate_gateway::origin::OriginSettings;
 use tokio::time::sleep;
 
 use crate::origin::Origin;
 use crate::script::Script;
 use crate::stand::{Place, Stand, bounded, eventually, get, post};
+use crate::wire2::{Wire2, post2, whole};
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -259,6 +261,48 @@ async fn an_answer_that_breaks_off_is_seen_as_broken() {
         assert_eq!(stand.get("/hello").await.text(), "hello");
     }
     stand.is_whole(2).await;
+}
+
+/// It would go on without a permit, and the next who takes its connection would wait in vain.
+#[tokio::test]
+async fn an_upload_does_not_outlive_its_answer() {
+    let script = Script::start().await;
+    let stand = Stand::facing(&script, "limit = 1").await;
+    for version in [1, 2] {
+        let (mut client, mut client2) = (stand.connect().await, Wire2::connect(stand.address).await);
+        let mut open = None;
+        if version == 1 {
+            let head = "POST /early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+            client.send(head).await;
+        } else {
+            let (answer, mut stream) = client2.begin(post2("/early").body(()).unwrap(), false).await;
+            stream.send_data(Bytes::from_static(b"hello"), false).unwrap();
+            open = Some((answer, stream));
+        }
+        let mut origin = script.accept().await;
+        origin.request_head().await;
+        origin.bytes(10).await;
+        origin.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").await;
+        let said = match open {
+            None => client.answer().await.body,
+            Some((answer, _stream)) => whole(answer).await.unwrap().body,
+        };
+        assert_eq!(said, b"early");
+        assert!(origin.rest().await.is_empty(), "its connection is closed");
+        eventually("the permit is back", || stand.in_flight() == 0).await;
+        // One whose body ends in the same moment as its answer begins is kept.
+        let mut client = stand.connect().await;
+        client.send(post("/", "hello")).await;
+        let mut origin = script.accept().await;
+        for _ in 0..3 {
+            origin.request_head().await;
+            assert_eq!(origin.bytes(5).await, b"hello");
+            origin.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+            assert_eq!(client.answer().await.text(), "ok");
+            client.send(post("/", "hello")).await;
+        }
+        origin.request_head().await;
+    }
 }
 
 #[tokio::test]

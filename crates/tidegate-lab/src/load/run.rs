@@ -24,26 +24,54 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 pub const NAIVE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to send.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidegate_lab::load::{Crowd, LoadSettings};
+///
+/// let mut settings = LoadSettings::new("http://127.0.0.1:8000/".parse()?, Crowd::Closed { clients: 20 });
+/// settings.duration = Duration::from_secs(3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LoadSettings {
     /// `http://host:port/path`.
     pub target: Uri,
     /// Who sends.
     pub crowd: Crowd,
-    /// How long new requests are sent.
+    /// How long new requests are sent; 10 s.
     pub duration: Duration,
-    /// When a client gives an attempt up.
+    /// When a client gives an attempt up; 1 s.
     pub timeout: Duration,
-    /// Requests in flight at most; those due beyond count as failed.
+    /// Requests in flight at most; those due beyond count as failed. 10,000.
     pub connections: usize,
-    /// Clients that give up early.
+    /// Clients that give up early; none.
     pub leave: Option<Leave>,
-    /// Attempts after the first.
+    /// Attempts after the first; none.
     pub retries: u32,
-    /// When the next attempt comes.
+    /// When the next attempt comes; [`Retry::Naive`].
     pub retry: Retry,
-    /// Seed of the arrivals.
+    /// Seed of the arrivals; 1.
     pub seed: u64,
+}
+
+impl LoadSettings {
+    /// The usual for the rest, as `tidegate lab load` has it.
+    #[must_use]
+    pub fn new(target: Uri, crowd: Crowd) -> Self {
+        Self {
+            target,
+            crowd,
+            duration: Duration::from_secs(10),
+            timeout: Duration::from_secs(1),
+            connections: 10_000,
+            leave: None,
+            retries: 0,
+            retry: Retry::Naive,
+            seed: 1,
+        }
+    }
 }
 
 /// Who sends, and when.

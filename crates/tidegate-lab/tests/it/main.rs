@@ -31,17 +31,10 @@ fn constant(rate: &str) -> Crowd {
 }
 
 fn load(address: SocketAddr) -> LoadSettings {
-    LoadSettings {
-        target: format!("http://{address}/").parse().unwrap(),
-        crowd: constant("200"),
-        duration: Duration::from_secs(1),
-        timeout: Duration::from_secs(20),
-        connections: 500,
-        leave: None,
-        retries: 0,
-        retry: Retry::Naive,
-        seed: 1,
-    }
+    let mut settings = LoadSettings::new(format!("http://{address}/").parse().unwrap(), constant("200"));
+    (settings.duration, settings.timeout) = (Duration::from_secs(1), Duration::from_secs(20));
+    settings.connections = 500;
+    settings
 }
 
 async fn ask(address: SocketAddr, request: &str) -> String {
@@ -81,8 +74,9 @@ async fn the_origin_works_on_for_clients_that_left() {
     let mut one = quick();
     (one.workers, one.mean) = (1, Duration::from_millis(20));
     let address = origin(one).await;
-    let leave = Some("100%@30ms".parse().unwrap());
-    let report = run(LoadSettings { leave, crowd: constant("500"), ..load(address) }).await.unwrap();
+    let mut settings = load(address);
+    (settings.leave, settings.crowd) = (Some("100%@30ms".parse().unwrap()), constant("500"));
+    let report = run(settings).await.unwrap();
     assert_eq!(report.offered, ends(&report));
     assert!(report.left > 400, "{report:?}");
     // A worker of 20 ms has done 50 of 499 by then; all the others are work for nobody.
@@ -98,7 +92,8 @@ async fn requests_beyond_the_connections_are_failed_not_queued() {
     (stuck.workers, stuck.mean) = (1, Duration::from_secs(600));
     let address = origin(stuck).await;
     // Long after the last has come: until then no connection is given back.
-    let settings = LoadSettings { connections: 10, timeout: Duration::from_secs(6), ..load(address) };
+    let mut settings = load(address);
+    (settings.connections, settings.timeout) = (10, Duration::from_secs(6));
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.timed_out, report.failed), (199, 10, 189));
     assert_eq!(stat(address, "peak").await, 10);
@@ -110,7 +105,8 @@ async fn failed_requests_are_retried_as_often_as_told() {
     let nobody = tokio::net::TcpSocket::new_v4().unwrap();
     nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let closed = nobody.local_addr().unwrap();
-    let settings = LoadSettings { retries: 3, crowd: constant("20"), ..load(closed) };
+    let mut settings = load(closed);
+    (settings.retries, settings.crowd) = (3, constant("20"));
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.failed, report.attempts), (19, 19, 76));
 }
@@ -136,8 +132,8 @@ async fn parrot(answer: &'static str) -> SocketAddr {
 #[tokio::test]
 async fn refusals_are_told_apart_and_their_moment_is_obeyed() {
     let address = parrot("HTTP/1.1 503 No\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n").await;
-    let settings =
-        LoadSettings { crowd: constant("10"), retries: 1, retry: Retry::RetryAfter, ..load(address) };
+    let mut settings = load(address);
+    (settings.crowd, settings.retries, settings.retry) = (constant("10"), 1, Retry::RetryAfter);
     let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.refused, report.attempts), (9, 9, 18));
     assert!(report.refused_ms.p50 >= 1000.0, "waited the second it was told: {report:?}");
@@ -150,11 +146,12 @@ async fn who_is_told_that_it_would_not_help_does_not_come_back() {
          {\"worth_retrying\":false}",
     )
     .await;
-    let settings =
-        LoadSettings { crowd: constant("10"), retries: 3, retry: Retry::RetryAfter, ..load(address) };
+    let mut settings = load(address);
+    (settings.crowd, settings.retries, settings.retry) = (constant("10"), 3, Retry::RetryAfter);
     let report = run(settings.clone()).await.unwrap();
     assert_eq!((report.offered, report.refused, report.attempts), (9, 9, 9));
-    let report = run(LoadSettings { retry: Retry::Naive, ..settings }).await.unwrap();
+    settings.retry = Retry::Naive;
+    let report = run(settings).await.unwrap();
     assert_eq!(report.attempts, 36);
 }
 
@@ -178,8 +175,9 @@ async fn a_closed_loop_sends_no_more_than_it_has_clients() {
     let mut two = quick();
     two.workers = 2;
     let address = origin(two).await;
-    let run =
-        Run::prepare(LoadSettings { crowd: Crowd::Closed { clients: 4 }, ..load(address) }).await.unwrap();
+    let mut settings = load(address);
+    settings.crowd = Crowd::Closed { clients: 4 };
+    let run = Run::prepare(settings).await.unwrap();
     let live = run.live();
     let report = run.send().await;
     assert_eq!((report.offered, report.ok), (report.attempts, report.attempts));
@@ -197,8 +195,9 @@ async fn clients_that_leave_during_the_delay_are_work_for_nobody() {
     (late.workers, late.delay) = (1, delay);
     let address = origin(late).await;
     // Late enough that a busy machine has brought the request to the origin, and well before the delay is over.
-    let leave = Some("100%@1s".parse().unwrap());
-    let report = run(LoadSettings { leave, crowd: constant("20"), ..load(address) }).await.unwrap();
+    let mut settings = load(address);
+    (settings.leave, settings.crowd) = (Some("100%@1s".parse().unwrap()), constant("20"));
+    let report = run(settings).await.unwrap();
     assert_eq!((report.offered, report.left), (19, 19));
     while stat(address, "served_gone").await < 19 {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -209,6 +208,7 @@ async fn clients_that_leave_during_the_delay_are_work_for_nobody() {
 #[tokio::test]
 async fn a_target_that_cannot_be_used_is_explained() {
     let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
-    let settings = LoadSettings { target: "https://localhost/".parse().unwrap(), ..load(address) };
+    let mut settings = load(address);
+    settings.target = "https://localhost/".parse().unwrap();
     assert!(run(settings).await.unwrap_err().to_string().contains("http://HOST:PORT/PATH"));
 }

@@ -226,8 +226,12 @@ impl Desk {
                 Err(_) => {}
             }
         }
-        let stop = self.fits(id, bytes, urgency, None).err();
-        let full = self.full(bytes, stop.unwrap_or(Stop::Turn(id)));
+        let stop = self.fits(id, bytes, urgency, None).err().unwrap_or(Stop::Turn(id));
+        let now = clock.now();
+        if let Some(node) = self.node_mut(stop.at()) {
+            node.rate.recall(now);
+        }
+        let full = self.full(bytes, stop);
         if !full.ever {
             return Err(full);
         }
@@ -240,7 +244,6 @@ impl Desk {
         }
         self.numbers += 1;
         let seat = Arc::new(Seat::new(self.numbers, id, bytes, urgency));
-        let now = clock.now();
         if !self.line_up(&seat, now, wakes) {
             return Err(Full { reason: Reason::QueueFull, ..full });
         }

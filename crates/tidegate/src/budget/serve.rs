@@ -47,7 +47,7 @@ impl Desk {
         let mut next = Some(id);
         while let Some(at) = next {
             if let Some(node) = self.node_mut(at) {
-                node.rate.dispatched(now, bytes);
+                node.rate.taken(now, bytes, 1);
             }
             next = self.ledger.parent(at);
         }

@@ -50,6 +50,7 @@ impl Shared {
     pub(super) fn ask(&self, demand: &Demand) -> Result<Passage, Refused> {
         self.visit(|desk, wakes| {
             self.ask_for_first(desk, demand)?;
+            desk.recall();
             desk.outlook.arrived(desk.now(), demand.weight);
             if self.has_room(desk, demand.weight) {
                 return Ok(Passage::Admitted(self.admitted(desk, demand)));
@@ -69,6 +70,7 @@ impl Shared {
     pub(super) fn ask_at_once(&self, demand: &Demand) -> Result<Grant, Refused> {
         self.visit(|desk, _| {
             self.ask_for_first(desk, demand)?;
+            desk.recall();
             desk.outlook.arrived(desk.now(), demand.weight);
             if self.has_room(desk, demand.weight) {
                 return Ok(self.admitted(desk, demand));
@@ -246,6 +248,7 @@ impl Desk {
         if self.queue.is_empty() && fits(free, question.weight, shared.limit()) {
             return Readiness::Ready { available: u64::try_from(free).unwrap_or(0) };
         }
+        self.recall();
         if self.queue.len() < shared.queue_capacity {
             if let Ok(wait) = self.outlook.ask(question) {
                 return Readiness::Busy { ahead: question.ahead, wait };

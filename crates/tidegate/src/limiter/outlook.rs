@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate_control::queue::{Criticality, Door};
 use tidegate_control::sample::{Outcome, Sample};
 use tidegate_control::slots::ReturnSlots;
-use tidegate_control::wait::{Calibration, Coverage, DrainRate, Prediction};
+use tidegate_control::wait::{Calibration, Coverage, DrainRate, Prediction, Turnover};
 
 use crate::clock::{nanos, unix_now};
 use crate::readiness::WaitEstimate;
@@ -32,12 +32,13 @@ pub(super) struct Question {
 pub(super) struct Outlook {
     drain: DrainRate,
     service: ServiceTimes,
+    turnover: Turnover,
     slots: ReturnSlots,
     calibration: Calibration,
     /// Tunes itself how long newcomers may wait; only where an algorithm tunes the limit. Whoever sets the one
     /// by hand has set the other too.
     door: Option<Door>,
-    /// Units a second by Little's law, until a drain rate was measured.
+    /// Units a second by the turnover, until a drain rate was measured.
     assumed: Option<f64>,
     seed: u64,
 }
@@ -47,6 +48,7 @@ impl Outlook {
         Self {
             drain: DrainRate::default(),
             service: ServiceTimes::new(),
+            turnover: Turnover::default(),
             slots: ReturnSlots::default(),
             calibration: Calibration::new(),
             door: self_tuned.then(Door::new),
@@ -63,6 +65,11 @@ impl Outlook {
     /// The limit holds nobody back any more.
     pub(super) fn unbound(&mut self) {
         self.drain.unbound();
+    }
+
+    /// Forgets a pace of long ago.
+    pub(super) fn recall(&mut self, now: u64) {
+        self.drain.recall(now);
     }
 
     /// A caller came, whatever becomes of it.
@@ -84,7 +91,7 @@ impl Outlook {
     pub(super) fn tick(&mut self, now: u64, limit: u64, searching: bool) {
         let Some(door) = &mut self.door else { return };
         if self.drain.rate().is_none() {
-            self.assumed = self.service.usual().map(|usual| limit as f64 * 1e9 / usual.max(1) as f64);
+            self.assumed = self.turnover.rate(limit);
         }
         door.tick(now, self.drain.rate().or(self.assumed), limit, searching);
     }
@@ -93,6 +100,7 @@ impl Outlook {
     pub(super) fn served(&mut self, sample: &Sample) {
         if matches!(sample.outcome, Outcome::Success) {
             self.service.add(sample.kind, sample.elapsed);
+            self.turnover.served(sample.at.now.saturating_sub(sample.elapsed), sample.at.now);
         }
     }
 
@@ -151,7 +159,7 @@ impl Outlook {
     }
 
     /// A moment to come back for one refused caller, and whether that is worth it. Before the drain rate is
-    /// known, `limit` units that each take the usual time are taken for it (Little's law).
+    /// known, the turnover of `limit` units is taken for it.
     pub(super) fn slot(
         &mut self,
         now: u64,
@@ -159,10 +167,7 @@ impl Outlook {
         wait: u64,
         limit: u64,
     ) -> Option<(Duration, bool)> {
-        let rate = match self.drain.rate() {
-            Some(rate) => rate,
-            None => limit as f64 * 1e9 / self.service.usual()?.max(1) as f64,
-        };
+        let rate = self.drain.rate().or_else(|| self.turnover.rate(limit))?;
         let load = self.door.as_ref().and_then(Door::load);
         let random = self.random();
         let slot = self.slots.give(now, class, rate, load, wait, random);

@@ -53,11 +53,6 @@ impl ServiceTimes {
         }
     }
 
-    /// The median of the most measured kind, in nanoseconds.
-    pub(super) fn usual(&self) -> Option<u64> {
-        self.kinds.iter().max_by_key(|kind| kind.total).and_then(|kind| kind.quantile(50, 1))
-    }
-
     /// What `kind` takes.
     pub(super) fn get(&self, kind: u8) -> ServiceTime {
         let Some(kind) = self.kinds.get(usize::from(kind)) else { return ServiceTime::default() };

@@ -226,6 +226,114 @@ async fn a_long_queue_refuses_at_the_door() {
     assert_eq!(reason(limiter.enqueue(Demand::ONE.deadline(soon))), Reason::Deadline);
 }
 
+fn still_waits(ticket: Ticket) -> Option<Ticket> {
+    match ticket.try_claim() {
+        Err(TryClaimError::NotYet(ticket)) => Some(ticket),
+        _ => None,
+    }
+}
+
+/// A service that stands still for a minute while callers come and go, and then goes on at its pace.
+async fn after_a_stall(limiter: &Limiter) {
+    let mut held: Vec<Permit> = (0..20).map(|_| limiter.try_acquire(1).unwrap()).collect();
+    let mut line = std::collections::VecDeque::new();
+    for _ in 0..600 {
+        line.push_back(ticket(limiter, 1));
+        tokio::time::advance(Duration::from_millis(100)).await;
+        limiter.tick();
+        line = line.into_iter().filter_map(still_waits).collect();
+    }
+    assert!(line.len() >= 35, "{} wait", line.len());
+    // The first comes back, and the next, …
+    let sane = Duration::from_secs(1);
+    for at_once in 0..40 {
+        held.remove(0).success();
+        held.push(claim(line.pop_front().unwrap()));
+        match limiter.enqueue(1) {
+            Ok(Admission::Waiting(newcomer)) => {
+                let expected = newcomer.estimate().expected;
+                assert!(expected < sane, "{at_once}: {expected:?}");
+                line.push_back(newcomer);
+            }
+            // The self-tuned door lets nobody into a line that long, once it knows the pace.
+            Err(refused) if limiter.explain().algorithm != "fixed" => {
+                assert!(refused.wait().is_some_and(|wait| wait.expected < sane), "{at_once}: {refused:?}");
+            }
+            other => panic!("{at_once}: {other:?}"),
+        }
+        // Whoever cannot wait is told a moment that is sane, or none.
+        let after = limiter.try_acquire(1).unwrap_err().retry_after();
+        assert!(after.is_none_or(|after| after < 10 * sane), "{at_once}: {after:?}");
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    assert!(limiter.drain_rate().is_some_and(|rate| rate > 300.0), "{:?}", limiter.drain_rate());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_stall_the_first_dispatch_refuses_nobody() {
+    after_a_stall(&limiter(20, 1000)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_stall_the_first_dispatch_refuses_nobody_where_work_is_measured() {
+    let notes = Notes { limit: 20, told: Arc::default(), samples: Arc::default() };
+    after_a_stall(&Limiter::adaptive(notes)).await;
+}
+
+/// Refused callers do not wait, and what nobody waits for is not measured: a pace from bad times must not stay.
+#[tokio::test(start_paused = true)]
+async fn a_pace_of_long_ago_refuses_nobody() {
+    let queue = QueueConfig::bounded(10).max_wait(Duration::from_secs(60));
+    let limiter = Limiter::builder().limit(2).queue(queue).build().unwrap();
+    let mut held = vec![limiter.try_acquire(1).unwrap(), limiter.try_acquire(1).unwrap()];
+    let usual = || Demand::ONE.max_wait(Duration::from_secs(5));
+    let mut next = ticket(&limiter, 1);
+    for _ in 0..5 {
+        tokio::time::advance(Duration::from_secs(20)).await;
+        held.remove(0).success();
+        held.push(claim(next));
+        next = ticket(&limiter, 1);
+    }
+    assert_eq!(reason(limiter.enqueue(usual())), Reason::WaitTooLong, "one in twenty seconds");
+    next.decline();
+    drop(held);
+    // Better times, in which bursts end as soon as they came.
+    let mut refused = 0;
+    for _ in 0..20 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let burst: Vec<_> = (0..4).map(|_| limiter.enqueue(usual())).collect();
+        refused = burst.iter().filter(|answer| answer.is_err()).count();
+        if limiter.drain_rate().is_none() {
+            assert_eq!(refused, 0);
+        }
+        tokio::time::advance(Duration::from_millis(10)).await;
+        for admission in burst.into_iter().flatten() {
+            match admission {
+                Admission::Admitted(permit) => permit.success(),
+                Admission::Waiting(ticket) => claim(ticket).success(),
+            }
+        }
+    }
+    assert_eq!(refused, 0, "{:?}", limiter.drain_rate());
+}
+
+/// After a refusal admissions show the pace for a moment; later they show how many come.
+#[tokio::test(start_paused = true)]
+async fn how_many_come_is_no_pace() {
+    let notes = Notes { limit: 2, told: Arc::default(), samples: Arc::default() };
+    let limiter = Limiter::adaptive(notes);
+    let held = vec![limiter.try_acquire(1).unwrap(), limiter.try_acquire(1).unwrap()];
+    assert!(limiter.try_acquire(1).is_err());
+    drop(held);
+    for _ in 0..10 {
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let permit = limiter.try_acquire(1).unwrap();
+        tokio::time::advance(Duration::from_millis(10)).await;
+        permit.success();
+    }
+    assert_eq!(limiter.drain_rate(), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn draining_answers_those_that_wait_and_refuses_the_rest() {
     let limiter = limiter(1, 10);

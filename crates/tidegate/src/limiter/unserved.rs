@@ -116,11 +116,24 @@ impl Desk {
             .for_wait(wait)
     }
 
+    /// Somebody asks: what is known from long ago is not answered with.
+    pub(super) fn recall(&mut self) {
+        if self.is_stretch_over() {
+            self.outlook.unbound();
+        }
+        self.outlook.recall(self.now());
+    }
+
+    /// The limit holds nobody back any more.
+    fn is_stretch_over(&self) -> bool {
+        !self.line_stands && self.now().saturating_sub(self.last_refusal) >= STRETCH
+    }
+
     /// Admissions that passed the desk by show the drain rate too, between two refusals.
     fn learn_pace(&mut self, shared: &Shared) {
         let units = shared.counts.units();
         let news = units.wrapping_sub(self.seen_units);
-        if !self.line_stands && self.now().saturating_sub(self.last_refusal) >= STRETCH {
+        if self.is_stretch_over() {
             self.outlook.unbound();
         } else if news > 0 && !shared.measured {
             self.outlook.dispatched(self.now(), news);

@@ -23,7 +23,8 @@ pub struct Progress {
     pub longest_stall: Duration,
     /// The least bytes a second once `grace` is over: 1 KiB/s, a tenth of what the slowest network gives.
     pub least_rate: u64,
-    /// How long a peer may be slower than `least_rate`: 10 s.
+    /// How long a peer may be slower than `least_rate`: 10 s. One stall counts for no more than half of
+    /// this: whoever comes back from one is not judged by the first bytes.
     pub grace: Duration,
 }
 
@@ -85,7 +86,7 @@ pub(super) struct Pace {
     since: Option<u64>,
     /// Waited without a byte, before `since`.
     idle: u64,
-    /// Waited, and bytes taken: what the rate is about.
+    /// Waited before the last byte, and bytes taken: what the rate is about.
     waited: u64,
     bytes: u64,
 }
@@ -116,7 +117,6 @@ impl Pace {
         if let Some(since) = self.since.take() {
             let waited = now.saturating_sub(since);
             self.idle = self.idle.saturating_add(waited);
-            self.waited = self.waited.saturating_add(waited);
         }
     }
 
@@ -126,9 +126,9 @@ impl Pace {
             return Ok(());
         }
         self.pause(now);
-        self.idle = 0;
-        self.bytes = self.bytes.saturating_add(bytes);
         let (grace, rate) = (nanos(self.asked.grace), self.asked.least_rate);
+        self.waited = self.waited.saturating_add(std::mem::take(&mut self.idle).min(grace / 2));
+        self.bytes = self.bytes.saturating_add(bytes);
         if self.waited > grace {
             // In u128: a rate of 2⁶⁴ over years does not overflow.
             let least = u128::from(rate) * u128::from(self.waited) / 1_000_000_000;
@@ -180,6 +180,24 @@ mod tests {
         pace.moved(100_000, 29 * SECOND).unwrap();
         pace.wait(29 * SECOND).unwrap();
         assert_eq!(pace.stalled(30 * SECOND), SECOND);
+    }
+
+    #[test]
+    fn who_comes_back_from_one_stall_is_not_judged_by_the_first_bytes() {
+        let mut pace = Pace::new(Progress::default());
+        pace.wait(0).unwrap();
+        pace.moved(4096, 29 * SECOND).unwrap();
+        for second in 30..100 {
+            pace.wait((second - 1) * SECOND).unwrap();
+            pace.moved(4096, second * SECOND).unwrap();
+        }
+        // A few bytes after each of three stalls are no coming back.
+        let mut pace = Pace::new(Progress::default());
+        let found = (1..10).find(|stall| {
+            pace.wait((stall - 1) * 29 * SECOND).unwrap();
+            pace.moved(100, stall * 29 * SECOND).is_err()
+        });
+        assert_eq!(found, Some(3));
     }
 
     #[test]

@@ -121,15 +121,16 @@ async fn slow_readers_fit_and_are_sent_away() {
         eventually("they are served", async || {
             let mut unread = stand.unread();
             unread.sort_unstable();
-            // What a peer's kernel has no room for after all is on its way for another moment: of few that may be all.
-            if unread.len() >= 100 {
+            if unread.len() >= 10 {
                 looks.push(unread.iter().sum::<u64>() / unread.len() as u64);
                 most.extend(unread.get(unread.len() * 9 / 10));
             }
             peak = peak.max(stand.resident());
             let reports: Vec<_> = crowds.borrow().iter().map(Crowd::report).collect();
             let over: u64 = reports.iter().map(|report| report.answered + report.ended).sum();
-            over >= 250 && reports.len() == 3 && reports.iter().all(|report| report.answered > 0)
+            // Their first bytes may be with them before anything lies in the kernel.
+            let begun = over >= 250 && reports.len() == 3 && reports.iter().all(|report| report.answered > 0);
+            begun && !looks.is_empty()
         })
         .await;
     };
@@ -139,9 +140,9 @@ async fn slow_readers_fit_and_are_sent_away() {
     // At the worst moment, for each that is being sent something.
     let worst = looks.iter().max().copied().unwrap_or(0);
     assert!(0 < worst && worst <= KERNEL, "{worst} bytes in the kernel for each, {looks:?}");
-    // And nine in ten of them, as a rule.
-    most.sort_unstable();
-    assert!(most.get(most.len() / 2).is_some_and(|&most: &u64| most <= KERNEL), "{most:?}");
+    // And nine in ten of them, whenever it is looked: also in the moment when their own kernel, for whose reader it has time,
+    // has not acknowledged what it was sent.
+    assert!(most.iter().all(|&most: &u64| most <= KERNEL), "{most:?}");
     // All of them, also those who found no place at first. They themselves do not see it before they have read what the
     // kernel holds for them, a byte every five seconds.
     stand.is_left().await;

@@ -39,3 +39,35 @@ async fn idle_connections_leave_room_for_others() {
     let peak = stand.resident();
     assert!(peak <= MOST, "{} MiB", mib(peak));
 }
+
+/// What a connection has needed once it does not keep: an idle one is small, whatever it sent before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_are_small_after_long_heads_and_uploads() {
+    const EACH: u64 = 200;
+    let stand = Stand::new(&[]).await;
+    let fields = format!("X: {}\r\n", "x".repeat(300)).repeat(90);
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let upload =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n{}", "x".repeat(300_000));
+    for request in [long, upload] {
+        let before = stand.resident();
+        let mut idle = Vec::new();
+        for _ in 0..EACH {
+            let mut tcp = tokio::net::TcpStream::connect(stand.address).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut tcp, request.as_bytes()).await.unwrap();
+            let mut status = [0; 12];
+            tokio::io::AsyncReadExt::read_exact(&mut tcp, &mut status).await.unwrap();
+            assert_eq!(&status, b"HTTP/1.1 200");
+            idle.push(tcp);
+        }
+        eventually("they are idle", async || stand.metric("tidegate_in_flight").await == 0.0).await;
+        let mut each = 0;
+        eventually("what they needed is back", async || {
+            each = stand.resident().saturating_sub(before) / EACH;
+            each <= 32 * 1024
+        })
+        .await;
+        drop(idle);
+        stand.is_left().await;
+    }
+}

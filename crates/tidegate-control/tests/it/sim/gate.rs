@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tidegate_control::limit::LimitAlgorithm;
 use tidegate_control::queue::Door;
 use tidegate_control::sample::{Outcome, Sample, View};
-use tidegate_control::wait::{Calibration, DrainRate, Prediction};
+use tidegate_control::wait::{Calibration, DrainRate, Prediction, Turnover};
 
 const TICK: u64 = 10_000_000;
 const CAPACITY: usize = 1024;
@@ -43,7 +43,7 @@ pub(super) struct Gate {
     ticked: u64,
     line_stood: bool,
     refused: Option<u64>,
-    usual: f64,
+    turnover: Turnover,
 }
 
 impl Gate {
@@ -64,7 +64,7 @@ impl Gate {
             ticked: 0,
             line_stood: false,
             refused: None,
-            usual: 0.0,
+            turnover: Turnover::default(),
         }
     }
 
@@ -88,7 +88,7 @@ impl Gate {
 
     /// Little's law, until a drain rate was measured.
     fn assumed(&self) -> Option<f64> {
-        (self.usual > 0.0).then(|| self.limit as f64 / self.usual)
+        self.turnover.rate(self.limit)
     }
 
     fn view(&self) -> View {
@@ -106,6 +106,11 @@ impl Gate {
 
     /// A request comes, to be answered by `expires`. Whoever may be dispatched is in `out` afterwards.
     pub(super) fn arrive(&mut self, id: usize, expires: u64, out: &mut Vec<usize>) -> Answer {
+        let far = self.refused.is_none_or(|then| self.now - then >= STRETCH);
+        if !self.line_stood && far {
+            self.drain.unbound();
+        }
+        self.drain.recall(self.now);
         self.door.arrived(self.now, 1);
         if self.queue.is_empty() && self.in_flight < self.limit {
             self.admit(id, out);
@@ -118,6 +123,7 @@ impl Gate {
         let answer = if self.queue.len() >= CAPACITY || too_long {
             Answer::Refused
         } else {
+            let expires = expires.min(self.now.saturating_add(self.patience));
             self.queue.push_back(Waiting { id, expires, since: self.now, said });
             self.line_stood = true;
             self.drain.bound(self.now);
@@ -126,10 +132,6 @@ impl Gate {
         let view = self.view();
         self.limit = self.algorithm.on_pressure(&view);
         if matches!(answer, Answer::Refused) {
-            let far = self.refused.is_none_or(|then| self.now - then >= STRETCH);
-            if !self.line_stood && far {
-                self.drain.unbound();
-            }
             self.drain.bound(self.now);
             self.refused = Some(self.now);
         }
@@ -153,8 +155,7 @@ impl Gate {
         let mut sample = Sample::new(self.view(), self.now - started, Outcome::Success);
         (sample.queued, sample.kind) = (queued, kind);
         (sample.in_time, sample.reported) = (in_time, reported);
-        let seconds = sample.elapsed as f64 / 1e9;
-        self.usual += if self.usual > 0.0 { 0.02 * (seconds - self.usual) } else { seconds };
+        self.turnover.served(started, self.now);
         self.limit = self.algorithm.on_sample(&sample);
         self.in_flight -= 1;
     }

@@ -160,6 +160,23 @@ pub(super) fn all() -> Vec<Scenario> {
             ..CROWD
         },
         Scenario {
+            // The line that came meanwhile is worked off first.
+            name: "nothing for 3 s, then 1x",
+            least: 0.80,
+            workers: &[(0.0, 10.0), (0.001, 0.0), (3.0, 10.0)],
+            load: &[(0.0, 1.0)],
+            window: (3.0, 5.0),
+            ..STEP
+        },
+        Scenario {
+            name: "crowd 2x, a stall of 3 s, 2 s after",
+            least: 0.85,
+            workers: &[(0.0, 10.0), (3.0, 0.0), (6.0, 10.0)],
+            load: &[(0.0, 2.0)],
+            window: (6.0, 8.0),
+            ..STEP
+        },
+        Scenario {
             name: "capacity halves",
             workers: &[(0.0, 16.0), (10.0, 8.0)],
             work: Work::Lognormal(0.010),

@@ -240,14 +240,14 @@ async fn the_wait_is_predicted_from_what_comes_back() {
     assert_eq!(budget.predict(1000), Some(Duration::ZERO));
     let mut held: Vec<_> = (0..100).map(|_| budget.try_lease(10).unwrap()).collect();
     assert_eq!((budget.predict(10), budget.predict(1001)), (None, None));
-    let many: Vec<JoinHandle<_>> = (0..40)
+    let many: Vec<JoinHandle<_>> = (0..50)
         .map(|_| {
             let budget = budget.clone();
             tokio::spawn(async move { std::mem::forget(budget.lease(10).await) })
         })
         .collect();
     tokio::task::yield_now().await;
-    for _ in 0..30 {
+    for _ in 0..40 {
         advance(Duration::from_millis(10)).await; // 1000 bytes a second
         held.pop();
     }
