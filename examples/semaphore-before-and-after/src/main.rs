@@ -2,7 +2,8 @@
 //!
 //! *Before*, a semaphore sits inside `handle`: the service is protected, but whoever calls it waits without knowing for how
 //! long, as a queue that nobody bounds and nobody can see. *After*, the service can be asked first
-//! (`is_ready`), waits are bounded, and who will not be served hears so at once, with a moment to come back.
+//! (`is_ready`), waits are bounded, and who will not be served hears so at once, with a moment to come back; until the pace is
+//! known, which takes a second here, at the end of its bounded wait.
 //! The two services are those of the article "I'm not feeling the async pressure" (2020), there in Python.
 //!
 //! ```sh
@@ -202,11 +203,13 @@ mod tests {
         let (before, after) = compare().await.unwrap();
         let served = |learned: &[Learned]| learned.iter().filter(|learned| learned.served).count();
         assert!(longest_in_vain(&before) >= PATIENCE, "a timeout is all that one learns");
-        assert_eq!(longest_in_vain(&after), Duration::ZERO, "a no comes at once");
-        assert_eq!((served(&before), served(&after)), (8, 8), "and no fewer are served");
-        assert!(after.iter().all(|learned| learned.served
-            || learned.heard.starts_with("queue_full")
-            || learned.heard.starts_with("wait_too_long")));
+        // The pace rests on two windows, and the work takes half a second: it is known when the thirteenth comes.
+        assert_eq!(longest_in_vain(&after[12..]), Duration::ZERO, "a no comes at once");
+        assert!(longest_in_vain(&after) <= PATIENCE - WORK, "or at the end of a bounded wait");
+        assert!(served(&before) == 8 && served(&after) >= 8, "and no fewer are served");
+        let told =
+            |learned: &Learned| ["queue_full", "expired"].iter().any(|no| learned.heard.starts_with(no));
+        assert!(after.iter().all(|learned| learned.served || told(learned)), "{}", table(&before, &after));
         assert_eq!(table(&before, &after).lines().count(), CALLERS + 1);
     }
 }
