@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use tidegate_gateway::Running;
@@ -16,6 +17,8 @@ use crate::{Failure, on_runtime};
 
 /// Lines for standard error that may wait for whoever reads it: a burst of a busy second. Beyond it they are lost.
 const WAITING_LINES: usize = 4096;
+/// At the end, so long is waited for whoever reads the access log.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The flags of the gateway. Each has its word in the configuration file too, and counts more than the file.
 #[derive(Debug, Args)]
@@ -190,6 +193,7 @@ async fn serve(effective: Effective, mut said: NonBlocking) -> Result<(), Failur
     let scheme = if effective.listen_settings.tls.is_some() { "https" } else { "http" };
     let (origin, drain) = (effective.origin.to_string(), effective.drain);
     let log = effective.access_log.map(|format| AccessLog::new(format, std::io::stdout()));
+    let last = log.clone();
     let shutdown = Shutdown::new();
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| failure(&error))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| failure(&error))?;
@@ -207,6 +211,13 @@ async fn serve(effective: Effective, mut said: NonBlocking) -> Result<(), Failur
             whole = &mut serving => {
                 if !whole {
                     tell(format!("some requests did not finish within the drain time of {}s and were cut off", drain.as_secs_f64()));
+                }
+                let unread = match &last {
+                    Some(log) => !log.finish(LAST_LINES).await,
+                    None => false,
+                };
+                if unread {
+                    tell("the last lines of the access log are lost: nobody read them within a second".to_owned());
                 }
                 return Ok(());
             }

@@ -3,13 +3,17 @@
 use std::fmt::Write as _;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 /// Lines that may wait for the disk; beyond it a line is lost and counted, and no request waits.
 const WAITING_LINES: usize = 8192;
+/// How often a full log is asked, at the end, whether it takes one thing more.
+const AGAIN: Duration = Duration::from_millis(1);
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,22 +68,40 @@ impl Line {
 /// request ever waits for the log.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    lines: SyncSender<String>,
+    lines: SyncSender<Item>,
     format: LogFormat,
+}
+
+/// What is handed to the thread that writes.
+enum Item {
+    Line(String),
+    /// Somebody wants to know when it is written up to here.
+    UpToHere(oneshot::Sender<()>),
 }
 
 impl AccessLog {
     /// Writes to `out`.
     #[must_use]
     pub fn new(format: LogFormat, mut out: impl Write + Send + 'static) -> Self {
-        let (lines, queue) = sync_channel::<String>(WAITING_LINES);
+        let (lines, queue) = sync_channel::<Item>(WAITING_LINES);
         std::thread::spawn(move || {
-            while let Ok(line) = queue.recv() {
-                let mut text = line;
+            while let Ok(first) = queue.recv() {
+                let (mut text, mut told) = (String::new(), None);
                 // What waits already is written at once.
-                text.extend(queue.try_iter().take(256));
+                for item in std::iter::once(first).chain(queue.try_iter().take(256)) {
+                    match item {
+                        Item::Line(line) => text.push_str(&line),
+                        Item::UpToHere(tell) => told = Some(tell),
+                    }
+                    if told.is_some() {
+                        break;
+                    }
+                }
                 if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
                     return; // whoever read it has gone; lines are counted as lost from now on
+                }
+                if let Some(tell) = told {
+                    let _ = tell.send(());
                 }
             }
         });
@@ -92,7 +114,23 @@ impl AccessLog {
             LogFormat::Json => serde_json::to_string(line).unwrap_or_default() + "\n",
             LogFormat::Logfmt => logfmt(line),
         };
-        self.lines.try_send(text).is_ok()
+        self.lines.try_send(Item::Line(text)).is_ok()
+    }
+
+    /// Waits until every line so far is written, `within` so long: for the end of the program, whose other threads go with it.
+    /// False if it took longer, or whoever read it has gone. **When cancelled:** what waits is written all the same.
+    pub async fn finish(&self, within: Duration) -> bool {
+        let ends = async {
+            let (tell, written) = oneshot::channel();
+            let mut item = Item::UpToHere(tell);
+            while let Err(full) = self.lines.try_send(item) {
+                let TrySendError::Full(again) = full else { return false };
+                item = again;
+                sleep(AGAIN).await;
+            }
+            written.await.is_ok()
+        };
+        timeout(within, ends).await.unwrap_or(false)
     }
 }
 
@@ -163,5 +201,45 @@ mod tests {
         }
         let value: serde_json::Value = serde_json::from_slice(&out.0.lock().unwrap()).unwrap();
         assert_eq!(value["path"], "/a b\n");
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_what_was_said_and_not_for_ever() {
+        let out = Shared::default();
+        let log = AccessLog::new(LogFormat::Logfmt, out.clone());
+        for lines in [1, 1000] {
+            out.0.lock().unwrap().clear();
+            assert!((0..lines).all(|_| log.write(&line())));
+            assert!(log.finish(Duration::from_secs(60)).await);
+            assert_eq!(out.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count(), lines);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_does_not_wait_for_ever() {
+        let (go, wait) = sync_channel(1);
+        let log = AccessLog::new(LogFormat::Logfmt, Held(wait));
+        assert!(
+            log.write(&line()) && !log.finish(Duration::from_millis(1)).await,
+            "nothing is written meanwhile"
+        );
+        while log.write(&line()) {}
+        assert!(!log.finish(Duration::from_millis(1)).await, "it is full");
+        drop(go);
+        assert!(log.finish(Duration::from_secs(60)).await);
+    }
+
+    /// Takes nothing until its other end is dropped.
+    struct Held(std::sync::mpsc::Receiver<()>);
+
+    impl Write for Held {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 }
