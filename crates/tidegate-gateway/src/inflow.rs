@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::memory::{Account, RECEIVED, Tier};
 use crate::receive::{self, Limits};
-use crate::unsent;
+use crate::sight;
 
 /// Read within this, half of a window asks for more: so it is with round trips of up to half a second.
 const QUICK: Duration = Duration::from_millis(500);
@@ -138,7 +138,7 @@ impl Inflow {
             since: Instant::now(),
             mark: RECEIVED as usize / 4,
             asked: Asked(None),
-            round: |tcp| unsent::look(tcp).map(|sight| sight.round),
+            round: |tcp| sight::look(tcp).map(|sight| sight.round),
         })
     }
 
@@ -247,7 +247,7 @@ impl Inflow {
 
     /// The kernel takes hardly more than at the begin. What came before stays, and stays charged.
     fn shrink(&mut self, tcp: &TcpStream) {
-        let least = least(unsent::look(tcp).map_or(0, |sight| sight.segment));
+        let least = least(sight::look(tcp).map_or(0, |sight| sight.segment));
         // If it cannot be told, all of it stays charged, as it would if nobody had asked.
         if self.size > least && receive::set(tcp, least).is_ok() {
             self.old = self.size;

@@ -189,7 +189,7 @@ async fn more_than_eight_times_what_is_read_in_a_round_trip_is_of_no_use() {
     inflow.round = |_| Some(33 * KIB);
     inflow.read(&tcp, 1 << 20, &mut cx());
     assert_eq!(size(&tcp), 416 * KIB);
-    assert!(unsent::look(&tcp).unwrap().round > 0, "the kernel tells");
+    assert!(sight::look(&tcp).unwrap().round > 0, "the kernel tells");
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ mod receive;
 pub mod refuse;
 pub mod relay;
 mod run;
+mod sight;
 mod socket;
 pub mod tls;
 mod unsent;

@@ -10,7 +10,8 @@
 
 use std::io;
 
-use super::unsent::{Kernel, Sight};
+use super::sight::Sight;
+use super::unsent::Kernel;
 
 /// No window of whoever reads nothing ends beyond it: its buffer has 128 KiB, which hold some beside the bytes (`tcp_rmem`; the
 /// farthest of 10,000 ended after 125 KiB). That of whoever reads does when 64 KiB or less were acknowledged.

@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use super::*;
 use crate::body::PaceSettings;
 use crate::receive;
+use crate::sight;
 use crate::socket::Socket;
-use crate::unsent::{self, Unsent};
+use crate::unsent::Unsent;
 
 /// A kernel that holds so many unacknowledged bytes, and counts what it was asked.
 #[derive(Default)]
@@ -102,7 +103,7 @@ async fn near_pair() -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (tcp, _) = listener.accept().await.unwrap();
         tcp.set_nodelay(true).unwrap();
-        if unsent::look(&tcp).unwrap().round_trip <= NEAR {
+        if sight::look(&tcp).unwrap().round_trip <= NEAR {
             return (client, tcp);
         }
     }

@@ -5,13 +5,14 @@ use std::io;
 use tokio::io::Interest;
 
 use super::{Either, End};
-use crate::unsent::{self, Kernel, Sight};
+use crate::sight::{self, Sight};
+use crate::unsent::{self, Kernel};
 use crate::untried::Buffer;
 
 impl Kernel for End {
     fn look(&self) -> Option<Sight> {
         match &self.either {
-            Either::Tcp(tcp) => unsent::look(tcp),
+            Either::Tcp(tcp) => sight::look(tcp),
             Either::Unix(_) => None,
         }
     }

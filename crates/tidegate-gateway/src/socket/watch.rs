@@ -12,6 +12,7 @@ use tidegate::budget::Lease;
 use tokio::io::Interest;
 
 use super::{Either, End, UNWRITTEN};
+use crate::sight;
 use crate::unsent;
 
 /// Sees that the peer has gone, while somebody else owns the [`Socket`](super::Socket).
@@ -167,7 +168,7 @@ impl Watch {
                 Either::Tcp(tcp) => {
                     unsent::tell(tcp, first);
                     // Where nobody knows it, an exchange that is over has left nothing.
-                    unsent::look(tcp).map_or(0, |sight| sight.unsent)
+                    sight::look(tcp).map_or(0, |sight| sight.unsent)
                 }
                 Either::Unix(_) => 0,
             };
