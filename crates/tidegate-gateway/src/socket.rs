@@ -1,6 +1,7 @@
 //! A connection (TCP or unix) that can be watched from beside, and that notices a reader which does not read.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -133,7 +134,9 @@ macro_rules! on_end {
 
 // Below the macro, which they call.
 mod asked;
+mod gather;
 mod watch;
+use gather::{GATHERED, gather};
 pub(crate) use watch::Watch;
 
 impl Socket {
@@ -322,7 +325,14 @@ impl AsyncWrite for Socket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = slices.iter().map(|slice| slice.len()).sum();
+        let mut room = [MaybeUninit::uninit(); GATHERED];
+        let mut room = ReadBuf::uninit(&mut room);
+        let gathered = gather(slices, &mut room);
         self.poll_write_with(cx, length, |end, most| {
+            if let Some(bytes) = gathered {
+                let bytes = bytes.get(..most).unwrap_or(bytes);
+                return on_end!(end, socket => socket.try_write(bytes));
+            }
             if most == length {
                 return on_end!(end, socket => socket.try_write_vectored(slices));
             }
