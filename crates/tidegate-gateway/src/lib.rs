@@ -36,6 +36,7 @@ pub mod relay;
 mod run;
 mod sight;
 mod socket;
+mod timer;
 pub mod tls;
 mod unsent;
 mod untried;

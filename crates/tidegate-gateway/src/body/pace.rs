@@ -1,11 +1,11 @@
 //! How slowly bytes may move before the peer counts as gone.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
+
+use crate::timer::Timer;
 
 /// What is asked of a peer that moves bytes. Only the time in which we wait for it counts: a stream that is
 /// slow because its source is slow is not the peer's fault.
@@ -45,14 +45,14 @@ pub struct Pace {
     waiting_since: Option<Instant>,
     waited: Duration,
     bytes: u64,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 impl Pace {
     /// A watch that has seen nothing yet.
     #[must_use]
     pub fn new(settings: PaceSettings) -> Self {
-        Self { settings, waiting_since: None, waited: Duration::ZERO, bytes: 0, timer: None }
+        Self { settings, waiting_since: None, waited: Duration::ZERO, bytes: 0, timer: Timer::default() }
     }
 
     /// Bytes moved.
@@ -80,16 +80,7 @@ impl Pace {
     /// Nothing can move now; ready when that has lasted too long.
     pub fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<TooSlow> {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let due = since + self.settings.stall;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        // The timer may still stand at an earlier wait's end: it is moved when it fires, not at every wait.
-        while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= due {
-                return Poll::Ready(TooSlow::Stalled(self.settings.stall));
-            }
-            timer.as_mut().reset(due);
-        }
-        Poll::Pending
+        self.timer.poll_due(since + self.settings.stall, cx).map(|()| TooSlow::Stalled(self.settings.stall))
     }
 }
 

@@ -1,11 +1,15 @@
 //! An exchange over HTTP/1.1.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::header::UPGRADE;
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tidegate::budget::Lease;
@@ -14,11 +18,12 @@ use tokio::time::timeout;
 
 use crate::memory::Memory;
 use crate::socket::Watch;
+use crate::timer::Timer;
 
 use super::exchange::Leave;
 use super::interim::Interim;
 use super::repeat::is_idempotent;
-use super::sent::{blame, within};
+use super::sent::{Sent, blame, within};
 use super::written::{Noted, Written};
 use super::{Origin, OriginError, OriginErrorKind, Reply, ReplyBody, RequestBody};
 
@@ -50,6 +55,8 @@ pub(super) struct Kept {
     /// What its buffers take since an answer flowed freely.
     large: Option<Lease>,
     written: Written,
+    /// Of its waits for heads.
+    timer: Timer,
 }
 
 impl Drop for Kept {
@@ -96,6 +103,48 @@ impl Kept {
         self.large.is_some() || self.line.is_wide()
     }
 
+    /// Can it be used? If not, then because an early answer left its request's body behind: that may take for ever.
+    async fn is_ready(&mut self) -> bool {
+        // Boxed, because most are ready at once.
+        self.sender.is_ready() || matches!(Box::pin(timeout(SOON, self.sender.ready())).await, Ok(Ok(())))
+    }
+
+    /// A request is about to be written. How its body goes, if it has one.
+    fn begins(&self, request: &mut Request<RequestBody>, origin: &Origin, leave: &Leave) -> Option<Sent> {
+        self.read_first();
+        leave.attach(&self.line);
+        if leave.left() {
+            self.line.half_close();
+        }
+        let sent = request.body_mut().watch();
+        request.body_mut().goes_over(&self.line, origin.settings.memory.as_ref());
+        Interim::attach(request);
+        self.written.head_comes();
+        sent
+    }
+
+    /// An answer has begun.
+    fn answers(
+        mut self,
+        response: Response<Incoming>,
+        sent: Option<Sent>,
+        origin: &Arc<Origin>,
+        leave: &Leave,
+    ) -> Reply {
+        if leave.left() {
+            // Our side is closed: the connection serves nobody after this.
+            self.close();
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // A tunnel has buffers of its own.
+            self.line.read_at_once(usize::MAX);
+            // hyper's task hands the connection over and ends by itself.
+            self.task = None;
+        }
+        let (head, body) = response.into_parts();
+        Reply { head, body: ReplyBody::http1(body, self, sent, Arc::clone(origin)) }
+    }
+
     fn close(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
@@ -121,7 +170,14 @@ impl Kept {
                     tracing::debug!(%error, "a connection to the origin ended early");
                 }
             });
-            Ok(Self { sender, line: watch, task: Some(task.abort_handle()), large: None, written })
+            Ok(Self {
+                sender,
+                line: watch,
+                task: Some(task.abort_handle()),
+                large: None,
+                written,
+                timer: Timer::default(),
+            })
         };
         opened.await.inspect_err(|_| {
             origin.counts.dials_failed.fetch_add(1, Relaxed);
@@ -148,95 +204,87 @@ impl Drop for Open {
 }
 
 /// Sends `request` and waits for the answer's head.
-pub(super) async fn exchange(
+///
+/// A block with one attempt in it, and no `async fn` that calls another: each of them would keep the request twice, and all of
+/// it is moved where it waits.
+pub(super) fn exchange(
     origin: Arc<Origin>,
     mut request: Request<RequestBody>,
     leave: Arc<Leave>,
-) -> Result<Reply, OriginError> {
-    // A kept connection may be closed by the origin in the moment in which it is used.
-    while let Some(mut kept) = origin.take() {
-        // Not ready means that an early answer left its request's body behind: that may take for ever.
-        if !matches!(timeout(SOON, kept.sender.ready()).await, Ok(Ok(()))) {
-            continue;
-        }
-        let body = request.body().copy();
-        let failed = match attempt(&origin, kept, request, &leave).await {
-            Ok(reply) => return Ok(reply),
-            Err(failed) => failed,
-        };
-        let written = failed.unsent.is_none();
-        let again = || failed.written.request(body?).filter(may_repeat);
-        request = match failed.unsent {
-            _ if leave.left() => return Err(failed.error),
-            Some(request) => request,
-            None if failed.error.kind() == OriginErrorKind::Reset => match again() {
+) -> impl Future<Output = Result<Reply, OriginError>> + Send {
+    let limit = origin.settings.head_timeout;
+    async move {
+        let mut anew = false;
+        loop {
+            let (mut kept, new) = match if anew { None } else { origin.take() } {
+                Some(mut kept) => {
+                    if !kept.is_ready().await {
+                        continue;
+                    }
+                    (kept, false)
+                }
+                // Boxed, because dialing is rare and its state, TLS included, is several times that of an exchange.
+                None => (Box::pin(Kept::open(&origin)).await?, true),
+            };
+            let body = if new { None } else { request.body().copy() };
+            let sent = kept.begins(&mut request, &origin, &leave);
+            let answered = {
+                let answer = pin!(kept.sender.try_send_request(request));
+                within(limit, sent.as_ref(), &mut kept.timer, answer).await
+            };
+            leave.detach();
+            let failed = match answered {
+                Ok(Ok(response)) => return Ok(kept.answers(response, sent, &origin, &leave)),
+                Ok(Err(error)) => Failed::of_hyper(error, sent),
+                Err(error) => Failed { error, unsent: None },
+            };
+            if new || leave.left() {
+                return Err(failed.error);
+            }
+            // A kept connection may be closed by the origin in the moment in which it is used.
+            request = match failed.unsent {
                 Some(request) => request,
-                None => return Err(failed.error),
-            },
-            None => return Err(failed.error),
-        };
-        origin.counts.repeats.fetch_add(1, Relaxed);
-        if written {
-            // The origin may have seen it: once more on a new connection, and then no more.
-            break;
+                None => {
+                    // The origin may have seen it: once more on a new connection, and then no more.
+                    anew = true;
+                    let again = body.filter(|_| failed.error.kind() == OriginErrorKind::Reset);
+                    let again = again.and_then(|body| kept.written.request(body)).filter(may_repeat);
+                    again.ok_or(failed.error)?
+                }
+            };
+            origin.counts.repeats.fetch_add(1, Relaxed);
         }
     }
-    // Boxed, because dialing is rare and its state, TLS included, is several times that of an exchange.
-    let kept = Box::pin(Kept::open(&origin)).await?;
-    attempt(&origin, kept, request, &leave).await.map_err(|failed| failed.error)
 }
 
 struct Failed {
     error: OriginError,
     /// The request, if nothing of it was written.
     unsent: Option<Request<RequestBody>>,
-    /// Otherwise its head.
-    written: Written,
 }
 
-async fn attempt(
-    origin: &Arc<Origin>,
-    mut kept: Kept,
-    mut request: Request<RequestBody>,
-    leave: &Arc<Leave>,
-) -> Result<Reply, Failed> {
-    kept.read_first();
-    leave.attach(&kept.line);
-    if leave.left() {
-        kept.line.half_close();
-    }
-    let sent = request.body_mut().watch();
-    request.body_mut().goes_over(&kept.line, origin.settings.memory.as_ref());
-    Interim::attach(&mut request);
-    kept.written.head_comes();
-    let answer = kept.sender.try_send_request(request);
-    let answered = within(origin.settings.head_timeout, sent.as_ref(), answer).await;
-    leave.detach();
-    match answered {
-        Ok(Ok(response)) => {
-            if leave.left() {
-                // Our side is closed: the connection serves nobody after this.
-                kept.close();
-            }
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                // A tunnel has buffers of its own.
-                kept.line.read_at_once(usize::MAX);
-                // hyper's task hands the connection over and ends by itself.
-                kept.task = None;
-            }
-            let (head, body) = response.into_parts();
-            Ok(Reply { head, body: ReplyBody::http1(body, kept, sent, Arc::clone(origin)) })
-        }
-        Ok(Err(mut error)) => {
-            let unsent = error.take_message();
-            let error = OriginError::of_hyper(error.into_error());
-            Err(Failed { error: blame(sent, error), unsent, written: kept.written.clone() })
-        }
-        Err(error) => Err(Failed { error, unsent: None, written: kept.written.clone() }),
+impl Failed {
+    fn of_hyper(mut error: TrySendError<Request<RequestBody>>, sent: Option<Sent>) -> Self {
+        let unsent = error.take_message();
+        Self { error: blame(sent, OriginError::of_hyper(error.into_error())), unsent }
     }
 }
 
 /// Does sending it twice do no harm?
 fn may_repeat(request: &Request<RequestBody>) -> bool {
     is_idempotent(request.method()) && !request.headers().contains_key(UPGRADE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::OriginSettings;
+
+    #[test]
+    fn an_exchange_takes_little_more_than_its_request() {
+        let origin = Origin::new("http://127.0.0.1:1".parse().unwrap(), OriginSettings::default()).unwrap();
+        let exchange = exchange(origin, Request::new(RequestBody::empty()), Arc::default());
+        let (takes, request) = (size_of_val(&exchange), size_of::<Request<RequestBody>>());
+        assert!(takes <= 4 * request, "{takes} bytes for a request of {request}");
+    }
 }

@@ -1,7 +1,7 @@
 //! An exchange over HTTP/2: all of them share one connection.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use crate::body::PaceSettings;
 use crate::listen::room::Chunk;
 use crate::listen::send2;
+use crate::timer::Timer;
 
 use super::http1::Open;
 use super::interim::Interim;
@@ -101,20 +102,22 @@ async fn attempt(origin: &Arc<Origin>, request: Request<RequestBody>) -> Result<
     let sent = body.watch();
     let limit = origin.settings.head_timeout;
     // Waiting for room counts as well.
-    let begun = begin(origin, Request::from_parts(head, ()), ended);
-    let Begun { mut response, stream, place, kept } =
-        within(limit, None, begun).await.map_err(Failed::unknown)??;
+    let mut timer = Timer::default();
+    let Begun { mut response, stream, place, kept } = {
+        let begun = pin!(begin(origin, Request::from_parts(head, ()), ended));
+        within(limit, None, &mut timer, begun).await.map_err(Failed::unknown)??
+    };
     // Sends while the answer is awaited, and after it began (gRPC); its end, early or not, ends the sending.
     let sending = (!ended).then(|| {
         let pace = PaceSettings { stall: limit, rate: 0, ..PaceSettings::default() };
         tokio::spawn(send2::send(stream, body, pace, None)).abort_handle()
     });
     let sending = Sending { task: sending, _place: place };
-    let response = poll_fn(|cx| match &interim {
+    let response = pin!(poll_fn(|cx| match &interim {
         None => Pin::new(&mut response).poll(cx),
         Some(interim) => interim.poll_answer(&mut response, cx),
-    });
-    match within(limit, sent.as_ref(), response).await.map_err(Failed::unknown)? {
+    }));
+    match within(limit, sent.as_ref(), &mut timer, response).await.map_err(Failed::unknown)? {
         Ok(response) => {
             let (head, body) = response.into_parts();
             Ok(Reply { head, body: ReplyBody::http2(body, sending, Arc::clone(origin)) })

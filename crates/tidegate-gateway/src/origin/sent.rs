@@ -1,13 +1,15 @@
 //! [`Sent`]: how the sending of a request's body goes, as whoever awaits the answer sees it.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 
 use crate::body::BoxError;
+use crate::timer::Timer;
 
 use super::{OriginError, OriginErrorKind};
 
@@ -66,22 +68,31 @@ pub(super) fn blame(sent: Option<Sent>, error: OriginError) -> OriginError {
     }
 }
 
-/// Awaits an answer for `limit` at most, from the moment on in which the body last moved: a large upload is no
-/// reason to give up. Cancel safe as far as `answer` is.
-pub(super) async fn within<F: Future>(
+/// Why an answer is not waited for any longer.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("none for {0:?}")]
+struct Silent(Duration);
+
+/// Awaits an answer for `limit` at most, from now on, and from the moment on in which the body last moved: a large upload
+/// is no reason to give up. Cancel safe as far as `answer` is.
+pub(super) fn within<F: Future>(
     limit: Duration,
     sent: Option<&Sent>,
-    answer: F,
-) -> Result<F::Output, OriginError> {
-    let late = |elapsed| OriginError::new(OriginErrorKind::HeadTimeout, elapsed);
-    let Some(sent) = sent else { return timeout(limit, answer).await.map_err(late) };
-    let mut answer = pin!(answer);
-    loop {
-        let due = sent.lock().moved + limit;
-        match timeout_at(due, &mut answer).await {
-            Ok(done) => return Ok(done),
-            Err(elapsed) if sent.lock().moved + limit <= due => return Err(late(elapsed)),
-            Err(_) => {}
+    timer: &mut Timer,
+    mut answer: Pin<&mut F>,
+) -> impl Future<Output = Result<F::Output, OriginError>> {
+    let begun = Instant::now();
+    poll_fn(move |cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
         }
-    }
+        loop {
+            let due = |sent: Option<&Sent>| sent.map_or(begun, |sent| sent.lock().moved.max(begun)) + limit;
+            let waited_for = due(sent);
+            ready!(timer.poll_due(waited_for, cx));
+            if due(sent) <= waited_for {
+                return Poll::Ready(Err(OriginError::new(OriginErrorKind::HeadTimeout, Silent(limit))));
+            }
+        }
+    })
 }
