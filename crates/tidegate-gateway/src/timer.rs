@@ -3,8 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// No wait is longer: about as long as a timer of the runtime may stand.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A timer for one wait after another. It is set once and moved when it fires: to set and cancel one for every wait costs
 /// fifteen times as much. A task that no longer waits may be woken by it for nothing, once.
@@ -12,8 +16,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
-    /// Ready when it is `due` or later; until then it wakes the task that asked last.
-    pub(crate) fn poll_due(&mut self, due: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when it is `limit` after `since`, or later; until then it wakes the task that asked last.
+    pub(crate) fn poll_over(&mut self, since: Instant, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        let due = since + limit.min(LONGEST);
         let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
         // It may still stand at an earlier wait's end, or, if waits differ, at a later one's.
         if timer.deadline() > due {
@@ -32,7 +37,6 @@ impl Timer {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Duration;
 
     use tokio::time::timeout;
 
@@ -41,16 +45,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn every_wait_ends_when_it_is_due_wherever_the_timer_stands() {
         let mut timer = Timer::default();
+        let seconds = Duration::from_secs;
         // Left early, so that it stands before the next one's end, then behind it.
-        for seconds in [30, 50, 20, 40] {
-            let due = Instant::now() + Duration::from_secs(seconds);
-            let most = Duration::from_secs(10);
-            assert!(timeout(most, poll_fn(|cx| timer.poll_due(due, cx))).await.is_err());
+        for limit in [seconds(30), seconds(50), Duration::MAX, seconds(20), seconds(40)] {
+            let since = Instant::now();
+            let wait = timeout(seconds(10), poll_fn(|cx| timer.poll_over(since, limit, cx)));
+            assert!(wait.await.is_err());
         }
-        for seconds in [5, 60, 1] {
-            let due = Instant::now() + Duration::from_secs(seconds);
-            poll_fn(|cx| timer.poll_due(due, cx)).await;
-            let late = Instant::now() - due;
+        for limit in [seconds(5), seconds(60), seconds(1)] {
+            let since = Instant::now();
+            poll_fn(|cx| timer.poll_over(since, limit, cx)).await;
+            let late = since.elapsed() - limit;
             assert!(late <= Duration::from_millis(1), "{late:?}");
         }
     }

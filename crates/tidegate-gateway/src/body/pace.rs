@@ -80,7 +80,8 @@ impl Pace {
     /// Nothing can move now; ready when that has lasted too long.
     pub fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<TooSlow> {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        self.timer.poll_due(since + self.settings.stall, cx).map(|()| TooSlow::Stalled(self.settings.stall))
+        let stall = self.settings.stall;
+        self.timer.poll_over(since, stall, cx).map(|()| TooSlow::Stalled(stall))
     }
 }
 

@@ -86,6 +86,8 @@ impl Origin {
     /// Sends a request. A request that met a dead kept connection is sent once more where that is safe: when it
     /// was not written, or when its method is idempotent and its whole body is here (RFC 9110 §9.2.2). So is one
     /// that an HTTP/2 origin says it has not processed (RFC 9113 §8.7), whatever its method.
+    ///
+    /// Its connections live in the runtime in which this is called: an origin belongs to one.
     pub fn send(self: &Arc<Self>, request: Request<RequestBody>) -> Exchange {
         Exchange::start(Arc::clone(self), request)
     }

@@ -87,10 +87,10 @@ pub(super) fn within<F: Future>(
             return Poll::Ready(Ok(answer));
         }
         loop {
-            let due = |sent: Option<&Sent>| sent.map_or(begun, |sent| sent.lock().moved.max(begun)) + limit;
-            let waited_for = due(sent);
-            ready!(timer.poll_due(waited_for, cx));
-            if due(sent) <= waited_for {
+            let moved = || sent.map_or(begun, |sent| sent.lock().moved.max(begun));
+            let since = moved();
+            ready!(timer.poll_over(since, limit, cx));
+            if moved() == since {
                 return Poll::Ready(Err(OriginError::new(OriginErrorKind::HeadTimeout, Silent(limit))));
             }
         }
