@@ -41,7 +41,7 @@ pub(crate) struct Flags {
     /// Several gateways stand before the same origin: find the limit together
     #[arg(long)]
     shared: bool,
-    /// A path that passes without a permit, such as the origin's health check; may be repeated
+    /// A path that passes without a permit, such as the origin's health check, 64 at a time; may be repeated
     #[arg(long, value_name = "PATH")]
     bypass: Vec<String>,
     /// The longest a request waits [default: 5s]
@@ -90,7 +90,7 @@ pub(crate) struct Flags {
     /// How long a client connection may be idle [default: 60s]
     #[arg(long, value_name = "TIME")]
     idle_timeout: Option<Span>,
-    /// How long a client may move no byte [default: 30s]
+    /// How long a client may move no byte, but in a gRPC call [default: 30s]
     #[arg(long, value_name = "TIME")]
     stall_timeout: Option<Span>,
     /// A proxy, or a network of them, whose X-Forwarded-* fields are believed; may be repeated

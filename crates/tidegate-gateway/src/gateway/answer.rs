@@ -1,26 +1,20 @@
 //! [`Answer`]: the body that a client gets, and when the permit behind it goes back.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use tidegate::{Limiter, Permit, Reason};
+use tidegate::{Permit, Reason};
 use tidegate_control::sample::Outcome;
-use tokio::time::{Sleep, sleep};
 
 use crate::body::{Ahead, BoxError};
 use crate::origin::ReplyBody;
 
+use super::becomes_stream::BecomesStream;
 use super::record::Record;
-use super::unread::{Watched, place_if_free};
-
-/// A gRPC answer that goes on for longer than this is a stream, and leaves the limiter: a call is done within it,
-/// or is long enough that its rate says nothing about the origin's load.
-const STREAM_AFTER: Duration = Duration::from_secs(1);
+use super::unread::Watched;
 
 /// An answer's body: the gateway's own, or the origin's on its way.
 #[derive(Debug)]
@@ -43,8 +37,8 @@ pub(super) struct Relay {
     pub(super) outcome: Outcome,
     /// Held by an endless answer in the permit's place.
     pub(super) stream: Option<Permit>,
-    /// Fires when a gRPC answer turns out to be a stream; with the count it then enters.
-    pub(super) becomes_stream: Option<(Pin<Box<Sleep>>, Limiter)>,
+    /// Fires when a gRPC answer turns out to be a stream.
+    pub(super) becomes_stream: Option<BecomesStream>,
     pub(super) record: Record,
     pub(super) status: StatusCode,
 }
@@ -65,11 +59,6 @@ impl Answer {
         }
         Self(Inner::Relay(Box::new(relay)))
     }
-}
-
-/// Watches for a gRPC answer that turns out to be a stream.
-pub(super) fn stream_watch(streams: &Limiter) -> (Pin<Box<Sleep>>, Limiter) {
-    (Box::pin(sleep(STREAM_AFTER)), streams.clone())
 }
 
 impl Relay {
@@ -107,18 +96,15 @@ impl Relay {
     }
 
     fn poll_becomes_stream(&mut self, cx: &mut Context<'_>) {
-        let Some((timer, streams)) = &mut self.becomes_stream else { return };
-        if timer.as_mut().poll(cx).is_pending() {
+        if self.becomes_stream.as_mut().is_none_or(|becomes| becomes.poll(cx).is_pending()) {
             return;
         }
-        // With no place among the streams it keeps its permit, so that it stays counted.
-        if let Some(stream) = place_if_free(streams) {
+        if let Some(stream) = self.becomes_stream.take().and_then(BecomesStream::place) {
             self.stream = Some(stream);
             if let Some(permit) = self.take_permit() {
                 permit.ignore();
             }
         }
-        self.becomes_stream = None;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

@@ -20,6 +20,7 @@ use crate::memory::Account;
 use crate::origin::{Exchange, OriginError, OriginErrorKind, Reply};
 
 use super::Gateway;
+use super::becomes_stream::BecomesStream;
 
 /// What a client has paid for is back this long after it has left; what is left behind is paid for then.
 const SOON: Duration = Duration::from_millis(100);
@@ -31,19 +32,56 @@ pub(super) struct InFlight {
     permit: Option<Permit>,
     caller: Arc<Caller<Gateway>>,
     kind: u8,
+    /// Its client may pause in its body.
+    open: bool,
+    /// Fires when a call whose client still sends turns out to be a stream.
+    becomes_stream: Option<BecomesStream>,
+    /// Held in the permit's place since then.
+    stream: Option<Permit>,
 }
 
 impl InFlight {
     pub(super) fn new(caller: &Arc<Caller<Gateway>>, exchange: Exchange, permit: Permit, kind: u8) -> Self {
-        Self { exchange: Some(exchange), permit: Some(permit), caller: Arc::clone(caller), kind }
+        Self {
+            exchange: Some(exchange),
+            permit: Some(permit),
+            caller: Arc::clone(caller),
+            kind,
+            open: false,
+            becomes_stream: None,
+            stream: None,
+        }
+    }
+
+    /// Its client may send for as long as it likes, and pause: if it still does after a while, it is a stream. Or as many as
+    /// the limit has places would close it to all others.
+    pub(super) fn is_open(&mut self) {
+        if self.exchange.as_ref().is_some_and(Exchange::still_sending) {
+            self.open = true;
+            self.becomes_stream = Some(BecomesStream::new(&self.caller.service.streams));
+        }
     }
 
     /// Ready with the answer's head, or with why there is none; then [`ends`](Self::ends) must be said.
     pub(super) fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, OriginError>> {
-        match &mut self.exchange {
-            Some(exchange) => Pin::new(exchange).poll(cx),
-            None => Poll::Pending,
+        let Some(exchange) = &mut self.exchange else { return Poll::Pending };
+        let polled = Pin::new(&mut *exchange).poll(cx);
+        if polled.is_pending() {
+            let still_sending = exchange.still_sending();
+            if self.becomes_stream.as_mut().is_some_and(|becomes| becomes.poll(cx).is_ready()) {
+                let place = self.becomes_stream.take().filter(|_| still_sending);
+                if let Some(stream) = place.and_then(BecomesStream::place) {
+                    self.stream = Some(stream);
+                    self.permit.take().into_iter().for_each(Permit::ignore);
+                }
+            }
         }
+        polled
+    }
+
+    /// The place among the streams, if it has one.
+    pub(super) fn take_stream(&mut self) -> Option<Permit> {
+        self.stream.take()
     }
 
     /// The permit that is still out for the answer's body. If there is none for an `error`, it goes back.
@@ -53,7 +91,9 @@ impl InFlight {
         match error {
             None => Some(permit),
             Some(error) => {
-                permit.finish(of_error(error));
+                // Whether the client or the origin was silent for so long nobody knows.
+                let nobodys = self.open && error.kind() == OriginErrorKind::HeadTimeout;
+                permit.finish(if nobodys { Outcome::Ignore } else { of_error(error) });
                 None
             }
         }

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use http_body::Body;
 use hyper::upgrade::OnUpgrade;
@@ -32,7 +32,8 @@ use crate::relay::load::take_report;
 use crate::relay::{forwards, headers, tunnel};
 
 use super::Gateway;
-use super::answer::{Answer, Relay, stream_watch};
+use super::answer::{Answer, Relay};
+use super::becomes_stream::BecomesStream;
 use super::door::{self, Asks, Reading};
 use super::in_flight::{InFlight, of_status};
 use super::record::Record;
@@ -62,6 +63,8 @@ struct Known {
     audience: Audience,
     kind: u8,
     grpc: bool,
+    /// Its client may pause in its body.
+    open: bool,
     upgrade: Option<OnUpgrade>,
 }
 
@@ -96,9 +99,10 @@ impl Future for Way {
                 Place::Origin(in_flight) => {
                     let answered = ready!(in_flight.poll_answered(cx));
                     let permit = in_flight.ends(answered.as_ref().err());
+                    let stream = in_flight.take_stream();
                     this.at = Place::Over;
                     Some(match (answered, this.known.take()) {
-                        (Ok(reply), Some(known)) => this.relay(reply, permit, known),
+                        (Ok(reply), Some(known)) => this.relay(reply, permit, stream, known),
                         (Err(error), known) => {
                             this.known = known;
                             this.stop(no_answer(error))
@@ -130,15 +134,16 @@ impl Way {
         let record = Record::begin(&self.caller, &head, class, patience);
         let kind = kind_of(&head.method, head.uri.path());
         let grpc = fields.has(Fields::CONTENT_TYPE) && is_grpc(&head.headers);
-        self.known = Some(Known { record, audience, kind, grpc, upgrade: None });
+        let open = grpc && self.carries_calls();
+        self.known = Some(Known { record, audience, kind, grpc, open, upgrade: None });
         let mut demand = Demand::ONE.class(class).kind(kind).patience(patience);
         if let Some(deadline) = left.and_then(|left| Instant::now().checked_add(left)) {
             demand = demand.deadline(deadline);
         }
         let bypasses = gateway.settings.bypass.iter().any(|path| path == head.uri.path());
-        let early = fields.has(Fields::CONTENT_LENGTH) && !grpc && !fields.has(Fields::EXPECT) && !bypasses;
+        let early = fields.has(Fields::CONTENT_LENGTH) && !open && !fields.has(Fields::EXPECT) && !bypasses;
         let declared = if early { declared_length(&head.headers) } else { None };
-        if let Err(stop) = self.rewrite(&mut head, &mut body, fields, grpc) {
+        if let Err(stop) = self.rewrite(&mut head, &mut body, fields, open) {
             return Some(self.stop(stop));
         }
         if let Some(length) = declared.filter(|length| *length > 0 && !body.is_end_stream()) {
@@ -163,7 +168,7 @@ impl Way {
         head: &mut request::Parts,
         body: &mut ClientBody,
         fields: Fields,
-        grpc: bool,
+        open: bool,
     ) -> Result<(), Stop> {
         if head.method == Method::CONNECT {
             let detail = "CONNECT is for forward proxies; this is a gateway before one service.";
@@ -174,13 +179,13 @@ impl Way {
                 return Err(Stop::Here(Box::new(last)));
             }
         }
-        if grpc {
+        if open {
             body.without_pace();
         }
         let Caller { service: gateway, client } = &*self.caller;
         let http2 = gateway.origin.speaks_http2();
         // HTTP/2 has no such upgrade, so an origin that is spoken to in it is not asked.
-        let may_upgrade = !http2 && fields.has(Fields::UPGRADE) && wants_upgrade(head);
+        let may_upgrade = !http2 && fields.has(Fields::UPGRADE) && headers::wants_upgrade(head);
         let upgrade = head.extensions.remove::<OnUpgrade>().filter(|_| may_upgrade);
         let trusted = gateway.settings.trusted_proxies.contains(client.peer.ip());
         gateway.to_origin.rewrite(head, client, fields, trusted, upgrade.is_some()).map_err(malformed)?;
@@ -192,6 +197,12 @@ impl Way {
             known.upgrade = upgrade;
         }
         Ok(())
+    }
+
+    /// Can a gRPC call go its way here, so that its client may pause? What else calls itself so is a body like others.
+    fn carries_calls(&self) -> bool {
+        let Caller { service, client } = &*self.caller;
+        client.protocol == Protocol::Http2 && service.origin.speaks_http2()
     }
 
     /// Asks at the door.
@@ -217,10 +228,10 @@ impl Way {
     fn send(&mut self, asks: Asks, permit: Permit, at_once: bool) -> Option<Response<Answer>> {
         let Asks { mut head, body, waiting_bytes } = asks;
         drop(waiting_bytes);
-        let mut kind = 0;
+        let (mut kind, mut open) = (0, false);
         if let Some(known) = &mut self.known {
             known.record.admitted(&permit, at_once);
-            kind = known.kind;
+            (kind, open) = (known.kind, known.open);
         }
         if let Some(early) = head.extensions.remove::<Early>() {
             head.extensions.insert(Interim::new(move |mut interim| {
@@ -230,12 +241,22 @@ impl Way {
             }));
         }
         let exchange = self.caller.service.origin.send(Request::from_parts(head, body));
-        self.at = Place::Origin(InFlight::new(&self.caller, exchange, permit, kind));
+        let mut in_flight = InFlight::new(&self.caller, exchange, permit, kind);
+        if open {
+            in_flight.is_open();
+        }
+        self.at = Place::Origin(in_flight);
         None
     }
 
     /// What the client gets of the origin's answer.
-    fn relay(&mut self, mut reply: Reply, mut permit: Option<Permit>, mut known: Known) -> Response<Answer> {
+    fn relay(
+        &mut self,
+        mut reply: Reply,
+        mut permit: Option<Permit>,
+        mut stream: Option<Permit>,
+        mut known: Known,
+    ) -> Response<Answer> {
         let (status, fields) = (reply.head.status, Fields::of(&reply.head.headers));
         if fields.has(Fields::LOAD) {
             self.caller.service.hear(take_report(&mut reply.head.headers), permit.as_mut());
@@ -244,8 +265,7 @@ impl Way {
         let upgraded = status == StatusCode::SWITCHING_PROTOCOLS;
         let endless = (fields.has(Fields::CONTENT_TYPE) && is_endless(&reply.head.headers))
             || (grpc && reply.body.still_sending());
-        let mut stream = None;
-        if upgraded || endless {
+        if (upgraded || endless) && stream.is_none() {
             match self.leave_the_limiter(&mut reply, &mut permit, &mut known, upgraded) {
                 Ok(place) => stream = place,
                 Err(stop) => {
@@ -266,7 +286,7 @@ impl Way {
         known.record.enters(Stage::Answering);
         let relay = Relay {
             outcome: of_status(status),
-            becomes_stream: (grpc && permit.is_some()).then(|| stream_watch(&gateway.streams)),
+            becomes_stream: (grpc && permit.is_some()).then(|| BecomesStream::new(&gateway.streams)),
             body: Some(reply.body),
             permit,
             watched: None,
@@ -362,19 +382,6 @@ fn malformed(unfit: Unfit) -> Problem {
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Does an HTTP/1.1 request ask for another protocol (RFC 9110 §7.8)? HTTP/2 in clear is not passed on, not even
-/// as one of several: requests inside it would not come through the door.
-fn wants_upgrade(head: &request::Parts) -> bool {
-    let lists = |field, wanted: &str| {
-        head.headers.get_all(field).iter().any(|value| {
-            value
-                .to_str()
-                .is_ok_and(|list| list.split(',').any(|name| name.trim().eq_ignore_ascii_case(wanted)))
-        })
-    };
-    head.version == http::Version::HTTP_11 && !lists(UPGRADE, "h2c") && lists(CONNECTION, "upgrade")
 }
 
 /// Server-sent events end when their client leaves, not when the work is done.

@@ -11,6 +11,7 @@ use http::Request;
 
 use crate::socket::Watch;
 
+use super::sent::Sent;
 use super::{Origin, OriginError, Reply, RequestBody, http1, http2};
 
 /// A request on its way. Resolves to the answer's head; dropping it closes the connection (HTTP/1) or resets the
@@ -19,6 +20,7 @@ use super::{Origin, OriginError, Reply, RequestBody, http1, http2};
 pub struct Exchange {
     future: Pin<Box<dyn Future<Output = Result<Reply, OriginError>> + Send>>,
     leave: Option<Arc<Leave>>,
+    sent: Option<Sent>,
 }
 
 /// How the origin is told that nobody waits any more.
@@ -29,13 +31,20 @@ pub(super) struct Leave {
 }
 
 impl Exchange {
-    pub(super) fn start(origin: Arc<Origin>, request: Request<RequestBody>) -> Self {
+    pub(super) fn start(origin: Arc<Origin>, mut request: Request<RequestBody>) -> Self {
+        let sent = request.body_mut().watch();
         if origin.settings.http2 {
-            return Self { future: Box::pin(http2::exchange(origin, request)), leave: None };
+            return Self { future: Box::pin(http2::exchange(origin, request)), leave: None, sent };
         }
         let leave = Arc::new(Leave::default());
         let future = Box::pin(http1::exchange(origin, request, Arc::clone(&leave)));
-        Self { future, leave: Some(leave) }
+        Self { future, leave: Some(leave), sent }
+    }
+
+    /// Is there more of the request's body to come?
+    #[must_use]
+    pub fn still_sending(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| !sent.is_over())
     }
 
     /// Tells the origin that nobody waits any more, if that can be told without ending the exchange: on HTTP/1

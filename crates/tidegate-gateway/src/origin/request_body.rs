@@ -64,7 +64,7 @@ impl RequestBody {
     /// Lets the sending of this body be seen; there is nothing to see if it has no byte.
     pub(super) fn watch(&mut self) -> Option<Sent> {
         let parts = self.0.as_mut()?;
-        if !parts.is_end_stream() {
+        if parts.sent.is_none() && !parts.is_end_stream() {
             parts.sent = Some(Sent::new());
         }
         parts.sent.clone()

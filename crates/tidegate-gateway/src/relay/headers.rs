@@ -188,6 +188,19 @@ fn is_plain(host: &[u8]) -> bool {
     !host.is_empty() && port_fits
 }
 
+/// Does an HTTP/1.1 request ask for another protocol (RFC 9110 §7.8)? HTTP/2 in clear is not passed on, not even
+/// as one of several: requests inside it would not come through the door.
+pub(crate) fn wants_upgrade(head: &request::Parts) -> bool {
+    let lists = |field, wanted: &str| {
+        head.headers.get_all(field).iter().any(|value| {
+            value
+                .to_str()
+                .is_ok_and(|list| list.split(',').any(|name| name.trim().eq_ignore_ascii_case(wanted)))
+        })
+    };
+    head.version == Version::HTTP_11 && !lists(UPGRADE, "h2c") && lists(CONNECTION, "upgrade")
+}
+
 fn wants_trailers(headers: &HeaderMap) -> bool {
     headers
         .get_all(TE)

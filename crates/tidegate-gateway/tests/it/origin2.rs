@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -147,6 +148,39 @@ async fn a_stream_both_ways_leaves_the_limiter() {
     assert!(body.data().await.is_none());
     assert_eq!(body.trailers().await.unwrap().unwrap()["grpc-status"], "0");
     eventually("it is over", || stand.metric("tidegate_streams") == 0.0).await;
+}
+
+#[tokio::test]
+async fn a_call_whose_client_goes_on_sending_leaves_the_limiter_before_it_is_answered() {
+    let origin = Origin2::start(100).await;
+    let stand =
+        stand(&origin, "limit = 1\nstall-timeout = '1s'\nmax-wait = '1h'\nclient-timeout = '10h'").await;
+    let mut client = Wire2::connect(stand.address).await;
+    let call = |path: &str| post2(path).header("content-type", "application/grpc").body(()).unwrap();
+    let (answer, mut stream) = client.begin(call("/hold"), false).await;
+    stream.send_data("one".into(), false).unwrap();
+    // Who comes behind it is not kept from the only place for as long as its client likes.
+    let mut other = Wire2::connect(stand.address).await;
+    let behind = other.post(call("/pkg.Service/Call"), b"behind");
+    assert_eq!(crate::stand::bounded("its answer", behind).await.body, b"behind");
+    assert_eq!((stand.metric("tidegate_streams"), stand.in_flight()), (1.0, 0));
+    // It is not hurried: silent for longer than the stall timeout, it goes on.
+    origin.book.released.add_permits(1);
+    stream.send_data("two".into(), true).unwrap();
+    let answer = whole(answer).await.unwrap();
+    assert_eq!(
+        (answer.body.as_slice(), &answer.trailers["grpc-status"]),
+        (&b"onetwo"[..], &"0".parse().unwrap())
+    );
+    eventually("it is over", || stand.metric("tidegate_streams") == 0.0).await;
+    // One whose message is there, and that is only worked on for long, is work.
+    let (answer, _) = client.begin(call("/hold"), true).await;
+    eventually("it is there", || origin.book.now.load(SeqCst) == 1).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!((stand.metric("tidegate_streams"), stand.in_flight()), (0.0, 1));
+    origin.book.released.add_permits(1);
+    assert_eq!(whole(answer).await.unwrap().trailers["grpc-status"], "0");
+    eventually("all is back", || stand.in_flight() == 0 && origin.book.now.load(SeqCst) == 0).await;
 }
 
 #[tokio::test]

@@ -63,6 +63,22 @@ async fn a_body_must_arrive_in_time() {
 }
 
 #[tokio::test]
+async fn what_only_calls_itself_a_call_must_arrive_in_time_as_well() {
+    // Before an HTTP/1 origin, and from an HTTP/1 client, there are no calls that may pause.
+    let stand = Stand::new("limit = 2\nstall-timeout = '200ms'").await;
+    let call = "Content-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+    let answer = stand.ask(format!("POST /count HTTP/1.1\r\nHost: a\r\n{call}")).await;
+    assert_ne!(answer.header("grpc-status"), "0", "{answer:?}");
+    let mut client = Wire2::connect(stand.address).await;
+    let call = post2("/count").header("content-type", "application/grpc").body(()).unwrap();
+    let (answer, mut stream) = client.begin(call, false).await;
+    stream.send_data("half".into(), false).unwrap();
+    let answer = bounded("an answer", whole(answer)).await.unwrap();
+    assert_ne!(answer.header("grpc-status"), "0", "{answer:?}");
+    stand.is_whole(2).await;
+}
+
+#[tokio::test]
 async fn a_trickle_is_cut_off() {
     let stand = Stand::with("limit = 2", |effective| {
         effective.listen_settings.pace.grace = Duration::from_millis(200);
