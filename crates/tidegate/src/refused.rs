@@ -68,7 +68,7 @@ impl Reason {
         self as usize
     }
 
-    /// The name used in metrics, logs, headers and problem bodies.
+    /// The name used in metrics, logs and problem bodies.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
