@@ -82,6 +82,17 @@ impl Gateway {
             LimitChoice::Fixed(limit) => builder.limit(limit).track_occupants(true),
         }
         .build()?;
+        Self::around(limiter, settings, origin, log, shutdown)
+    }
+
+    /// The same around a `limiter` that is there already.
+    pub(super) fn around(
+        limiter: Limiter,
+        settings: GatewaySettings,
+        origin: Arc<Origin>,
+        log: Option<AccessLog>,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>, ConfigError> {
         let bounded = |name: &'static str, limit: u64| {
             let builder = Limiter::builder().name(name).limit(limit).dry_run(settings.dry_run);
             builder.queue(QueueConfig::none()).build()

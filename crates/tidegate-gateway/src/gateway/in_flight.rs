@@ -177,3 +177,7 @@ fn of_error(error: &OriginError) -> Outcome {
         _ => Outcome::Overload,
     }
 }
+
+#[cfg(test)]
+#[path = "in_flight_tests.rs"]
+mod tests;

@@ -155,9 +155,11 @@ impl Way {
         if !bypasses {
             return self.ask(asks, demand);
         }
-        self.caller.service.metrics.bypassed();
         match self.caller.service.bypass.try_acquire(demand) {
-            Ok(permit) => self.send(asks, permit, true),
+            Ok(permit) => {
+                self.caller.service.metrics.bypassed();
+                self.send(asks, permit, true)
+            }
             Err(refused) => Some(self.stop(problem_of(&refused).into())),
         }
     }

@@ -31,7 +31,7 @@ pub struct OriginError {
 }
 
 impl OriginError {
-    pub(super) fn new(kind: OriginErrorKind, source: impl Into<BoxError>) -> Self {
+    pub(crate) fn new(kind: OriginErrorKind, source: impl Into<BoxError>) -> Self {
         Self { kind, source: source.into() }
     }
 

@@ -7,19 +7,20 @@ use bytes::Bytes;
 use tidegate::Reason;
 use tokio::time::sleep;
 
+use crate::reasons::refused;
 use crate::stand::{Stand, eventually, get, post};
 use crate::wire::Wire;
 use crate::wire2::{Wire2, post2, whole};
 
 /// Takes the one place.
-async fn full(stand: &Stand) -> Wire {
+pub(crate) async fn full(stand: &Stand) -> Wire {
     let mut wire = stand.connect().await;
     wire.send(get("/hold")).await;
     eventually("the limit is taken", || stand.in_flight() == 1 && stand.origin.now() == 1).await;
     wire
 }
 
-async fn free(stand: &Stand, mut first: Wire) {
+pub(crate) async fn free(stand: &Stand, mut first: Wire) {
     stand.origin.release(1);
     assert_eq!(first.answer().await.status, 200);
     stand.is_whole(1).await;
@@ -268,6 +269,68 @@ async fn a_bypass_needs_no_permit_and_is_counted() {
     drop(first);
     stand.origin.release(1);
     eventually("all is back", || stand.in_flight() == 0).await;
+}
+
+/// Health checks have a bound of their own, so that whoever asks for nothing else cannot pass the limit by.
+#[tokio::test]
+async fn more_that_bypass_than_allowed_are_refused_and_take_nothing_of_the_limit() {
+    const MOST: usize = 3;
+    const LIMIT: usize = 2;
+    let words = format!("limit = {LIMIT}\nmax-queue = 10\nbypass = ['/hold']");
+    let stand = Stand::with(&words, |effective| {
+        assert_eq!(effective.gateway.max_bypass, 64, "docs/defaults.md");
+        effective.gateway.max_bypass = MOST as u64;
+    })
+    .await;
+    let untouched = stand.gateway.limiter().stats();
+    let mut checks = Vec::new();
+    for held in 1..=MOST {
+        let mut wire = stand.connect().await;
+        wire.send(get("/hold")).await;
+        eventually("it is there", || stand.origin.now() == held).await;
+        checks.push(wire);
+    }
+    // One more, whichever way it comes. Nobody waits for a place among these, although the queue has room.
+    let mut client = Wire2::connect(stand.address).await;
+    for asked in 1..=3 {
+        let (status, reason) = match asked {
+            1 => {
+                let answer = stand.get("/hold").await;
+                (answer.status, answer.reason())
+            }
+            2 => {
+                let answer = stand.ask(post("/hold", "check")).await;
+                (answer.status, answer.reason())
+            }
+            _ => {
+                let answer = client.get("/hold").await;
+                let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+                (answer.head.status.as_u16(), problem["reason"].as_str().unwrap().to_owned())
+            }
+        };
+        assert_eq!((status, reason.as_str()), (503, "queue_full"), "{asked}");
+    }
+    assert_eq!(refused(&stand, "queue_full"), 3.0);
+    assert_eq!(stand.gateway.limiter().stats(), untouched, "the limiter has heard of none of them");
+    assert_eq!((stand.origin.now(), stand.origin.count()), (MOST, MOST));
+    assert_eq!(stand.metric("tidegate_bypassed_total"), MOST as f64, "who was refused has passed nothing");
+    // Others have all of the limit meanwhile.
+    for path in ["/hello", "/big/100"] {
+        assert_eq!(stand.get(path).await.status, 200);
+    }
+    // A place that comes back is given again.
+    stand.origin.release(1);
+    assert_eq!(checks.remove(0).answer().await.text(), "held", "first come, first served");
+    let mut wire = stand.connect().await;
+    wire.send(get("/hold")).await;
+    checks.push(wire);
+    eventually("it is there", || stand.origin.count() == MOST + 3).await;
+    stand.origin.release(MOST);
+    for wire in &mut checks {
+        assert_eq!(wire.answer().await.text(), "held");
+    }
+    assert_eq!(stand.metric("tidegate_bypassed_total"), MOST as f64 + 1.0);
+    assert_eq!(stand.gateway.limiter().stats().admitted, 2);
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! What a client sends reaches the origin, and the answer the client, as HTTP/1 means it.
 
-use http::Request;
+use http::{HeaderValue, Request};
 use tokio::io::AsyncWriteExt;
 
 use crate::stand::{Stand, bounded, eventually, get, post};
 use crate::wire::Wire;
-use crate::wire2::{Wire2, get2, whole};
+use crate::wire2::{Wire2, get2, post2, whole};
 
 #[tokio::test]
 async fn a_request_and_its_answer_pass() {
@@ -172,6 +172,48 @@ async fn fields_of_one_connection_stay_there() {
     }
     assert_eq!((seen.header("x-yours"), seen.header("x-forwarded-for")), ("1", "127.0.0.1"));
     assert_eq!(seen.header("via"), "1.0 other, 1.1 tidegate");
+}
+
+/// What a trace is told by. Lists may come in several lines, whose order says something (Trace Context §3.3.1, Baggage §3.2).
+const TRACE: [(&str, &str); 5] = [
+    ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    ("tracestate", "one=00f067aa0ba902b7,two@system=t61rcWkgMzE"),
+    ("tracestate", "three=a b:c~"),
+    ("baggage", "shop=a%20b;ttl=5 , region = north"),
+    ("baggage", "last=%2C,empty="),
+];
+
+/// What the origin saw last has these, each as it was and where it was, and no other.
+fn is_traced(stand: &Stand, how: &str) {
+    let seen = stand.origin.last();
+    for name in ["traceparent", "tracestate", "baggage"] {
+        let said: Vec<_> =
+            TRACE.iter().filter(|(field, _)| *field == name).map(|(_, value)| value.as_bytes()).collect();
+        let heard: Vec<_> = seen.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(heard, said, "{how}: {name}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_trace_is_told_by_passes_as_it_is() {
+    let stand = Stand::new("").await;
+    let lines: String = TRACE.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    for request in [get("/hello"), post("/echo", "sized")] {
+        let request = request.replace("\r\n\r\n", &format!("\r\n{lines}\r\n"));
+        assert_eq!(stand.ask(&request).await.status, 200);
+        is_traced(&stand, &request);
+    }
+    let mut client = Wire2::connect(stand.address).await;
+    for request in [get2("/hello"), post2("/echo").body(()).unwrap()] {
+        let mut request = request;
+        for (name, value) in TRACE {
+            request.headers_mut().append(name, HeaderValue::from_static(value));
+        }
+        let how = format!("{request:?}");
+        assert_eq!(client.post(request, b"").await.head.status, 200);
+        is_traced(&stand, &how);
+    }
+    assert_eq!(stand.origin.count(), 4);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::stand::{Stand, eventually};
 
 /// Holds time up now and then: else hours would pass while the system, which knows nothing of it, brings bytes from one socket
 /// to the other.
-fn paced() -> JoinSet<()> {
+pub(crate) fn paced() -> JoinSet<()> {
     let mut pace = JoinSet::new();
     pace.spawn(async {
         loop {
@@ -33,7 +33,7 @@ async fn connect(stand: &Stand) -> Wire {
 }
 
 /// The same as [`next`], with every settings acknowledged.
-async fn next_of(wire: &mut Wire, wanted: u8) -> Option<Frame> {
+pub(crate) async fn next_of(wire: &mut Wire, wanted: u8) -> Option<Frame> {
     loop {
         let frame = wire.next().await.ok()??;
         if frame.kind == wanted {
@@ -55,7 +55,7 @@ async fn next(wire: &mut Wire, wanted: u8) -> Option<Frame> {
     }
 }
 
-fn is_about(time: Duration, seconds: u64) -> bool {
+pub(crate) fn is_about(time: Duration, seconds: u64) -> bool {
     (Duration::from_secs(seconds)..Duration::from_secs(seconds + 1)).contains(&time)
 }
 

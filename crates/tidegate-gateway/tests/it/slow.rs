@@ -103,6 +103,33 @@ async fn a_trickle_is_cut_off() {
 }
 
 #[tokio::test]
+async fn so_is_one_of_http2_and_its_neighbour_stays() {
+    let stand = Stand::with("limit = 2", |effective| {
+        effective.listen_settings.pace.grace = Duration::from_millis(200);
+        effective.listen_settings.pace.rate = 100_000;
+    })
+    .await;
+    let mut client = Wire2::connect(stand.address).await;
+    let (answer, mut stream) = client.begin(post2("/count").body(()).unwrap(), false).await;
+    let (neighbour, _) = client.begin(get2("/hold"), true).await;
+    let trickle = tokio::spawn(async move {
+        while stream.send_data("x".into(), false).is_ok() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let answer = whole(answer).await.unwrap();
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!((answer.head.status.as_u16(), &problem["reason"]), (408, &"malformed".into()));
+    bounded("the trickle ends", trickle).await.unwrap();
+    // That much of it is not taken for a whole one, and the connection goes on.
+    eventually("only the neighbour is there", || stand.in_flight() == 1 && stand.origin.now() == 1).await;
+    stand.origin.release(1);
+    assert_eq!(whole(neighbour).await.unwrap().body, b"held");
+    assert_eq!(client.get("/hello").await.body, b"hello");
+    stand.is_whole(2).await;
+}
+
+#[tokio::test]
 async fn a_reader_that_does_not_read_gives_its_permit_back() {
     // Less than the second after which it would count as a stream.
     let stand = Stand::new("limit = 2\nstall-timeout = '900ms'").await;

@@ -10,6 +10,7 @@ mod beyond;
 mod case;
 mod flow;
 mod peer;
+mod resets;
 mod section4;
 mod section5;
 mod section6;
