@@ -2,10 +2,11 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Asks for as many open files as the system allows this process. If that is refused, connections beyond the
-/// limit fail and are counted as failed: nothing is hidden, so nothing more is said.
-pub(crate) fn raise_limit() {
+/// Asks for as many open files as the system allows this process, and says how many that are, if they are counted. If it is
+/// refused, there are as many as before: the gateway divides those there are, and what the lab cannot connect counts as failed.
+pub(crate) fn raise_limit() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current
 }

@@ -157,19 +157,28 @@ impl Flags {
     }
 }
 
+/// What holds where so many open files are allowed, if they are counted.
+fn within(effective: Effective, open_files: Option<u64>) -> Result<Effective, Failure> {
+    match open_files {
+        None => Ok(effective),
+        Some(most) => effective.within(most).map_err(|few| Failure::Runtime(few.to_string())),
+    }
+}
+
 /// Prints what holds.
-pub(crate) fn check(check: &Check) -> Result<(), Failure> {
+pub(crate) fn check(check: &Check, open_files: Option<u64>) -> Result<(), Failure> {
     let effective = Config::read(&check.file)
         .and_then(Effective::new)
         .map_err(|problem| Failure::Configuration(problem.to_string()))?;
+    let effective = within(effective, open_files)?;
     // Whoever closed the pipe has read enough.
     let _ = std::io::stdout().write_all(effective.describe().as_bytes());
     Ok(())
 }
 
 /// Serves until a signal asks to end.
-pub(crate) fn run(flags: Flags) -> Result<(), Failure> {
-    let effective = flags.effective()?;
+pub(crate) fn run(flags: Flags, open_files: Option<u64>) -> Result<(), Failure> {
+    let effective = within(flags.effective()?, open_files)?;
     // A pipe that nobody reads must stop neither the gateway nor its end: what does not fit is lost.
     let (said, _flushed) = NonBlockingBuilder::default()
         .lossy(true)
@@ -192,6 +201,7 @@ async fn serve(effective: Effective, mut said: NonBlocking) -> Result<(), Failur
     let failure = |error: &dyn std::fmt::Display| Failure::Runtime(error.to_string());
     let scheme = if effective.listen_settings.tls.is_some() { "https" } else { "http" };
     let (origin, drain) = (effective.origin.to_string(), effective.drain);
+    let warning = effective.warning();
     let log = effective.access_log.map(|format| AccessLog::new(format, std::io::stdout()));
     let last = log.clone();
     let shutdown = Shutdown::new();
@@ -203,6 +213,7 @@ async fn serve(effective: Effective, mut said: NonBlocking) -> Result<(), Failur
     if let Some(probe) = running.probe_address() {
         tell(format!("probe on http://{probe}/ready"));
     }
+    warning.into_iter().for_each(&mut tell);
     let serving = running.serve();
     tokio::pin!(serving);
     let mut asked = false;

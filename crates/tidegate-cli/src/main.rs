@@ -55,11 +55,11 @@ pub(crate) enum Failure {
 fn main() -> ExitCode {
     // clap answers wrong arguments itself, with exit code 2.
     let arguments = Arguments::parse();
-    descriptors::raise_limit();
+    let open_files = descriptors::raise_limit();
     let done = match arguments.command {
-        None => gateway::run(arguments.run),
-        Some(Command::Run(flags)) => gateway::run(*flags),
-        Some(Command::Check(check)) => gateway::check(&check),
+        None => gateway::run(arguments.run, open_files),
+        Some(Command::Run(flags)) => gateway::run(*flags, open_files),
+        Some(Command::Check(check)) => gateway::check(&check, open_files),
         Some(Command::Demo(arguments)) => aside(demo::run(arguments)),
         Some(Command::Lab(lab)) => aside(lab::run(lab)),
     };

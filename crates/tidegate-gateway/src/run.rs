@@ -42,9 +42,6 @@ pub enum StartError {
     Limit(#[from] ConfigError),
 }
 
-/// Connections to the admin pages: a few scrapers and people.
-const ADMIN_CONNECTIONS: u64 = 64;
-
 /// So long before the end of a drain, or a tenth of it, those that still wait are refused: time enough to write
 /// what the queue holds.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -67,7 +64,8 @@ impl Running {
         effective.gateway.memory = Some(memory);
         let origin = Origin::new(effective.origin, effective.origin_settings)?;
         let clients = Listener::bind(effective.listen, effective.listen_settings)?;
-        let quiet = || ListenSettings { max_connections: ADMIN_CONNECTIONS, ..ListenSettings::default() };
+        let most = effective.admin_connections;
+        let quiet = || ListenSettings { max_connections: most, ..ListenSettings::default() };
         let admin = Listener::bind(effective.admin, quiet())?;
         let probe = effective.probe.map(|address| Listener::bind(address, quiet())).transpose()?;
         let gateway = Gateway::new(effective.gateway, origin, log, shutdown.clone())?;

@@ -13,6 +13,7 @@ use socket2::SockRef;
 use tidegate::budget::Lease;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::beyond;
 use crate::body::{Pace, PaceSettings};
@@ -50,6 +51,8 @@ struct End {
     wide: Wide,
     /// Is there a lease for what whoever reads has grown to?
     grown: AtomicBool,
+    /// Its place among the open files, if they are counted. The last field, so that it goes back when the file is closed.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// What ends when everything that was handed over is written.
@@ -70,7 +73,12 @@ enum Either {
 }
 
 impl End {
-    fn new(either: Either, unsent: &Unsent, inflow: Option<Inflow>) -> Arc<Self> {
+    fn new(
+        either: Either,
+        unsent: &Unsent,
+        inflow: Option<Inflow>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             either,
             at_once: AtomicUsize::new(usize::MAX),
@@ -80,6 +88,7 @@ impl End {
             owing: Mutex::default(),
             wide: Wide::new(unsent.mark()),
             grown: AtomicBool::new(false),
+            _place: place,
         })
     }
 
@@ -149,7 +158,7 @@ impl Socket {
         account: Option<&Arc<Account>>,
     ) -> Self {
         let inflow = account.and_then(|account| Inflow::new(&tcp, account));
-        let end = End::new(Either::Tcp(tcp), &unsent, inflow);
+        let end = End::new(Either::Tcp(tcp), &unsent, inflow, None);
         Self { end, pace: Some(Pace::new(pace)), unsent, read_over: false }
     }
 
@@ -163,14 +172,14 @@ impl Socket {
     /// A socket whose writes wait as long as it takes. A peer that takes no more bytes may have answered already (it
     /// refuses an upload, say, and closes): until its side has been read to the end, what is written is dropped
     /// in silence, so that the answer is not lost for a failed write.
-    pub(crate) fn tcp(tcp: TcpStream, unsent: Unsent) -> Self {
-        Self { end: End::new(Either::Tcp(tcp), &unsent, None), pace: None, unsent, read_over: false }
+    pub(crate) fn tcp(tcp: TcpStream, unsent: Unsent, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { end: End::new(Either::Tcp(tcp), &unsent, None, place), pace: None, unsent, read_over: false }
     }
 
     /// The same of a unix socket, of which the kernel holds what it may without our asking (`wmem_default`, 208 KiB).
-    pub(crate) fn unix(unix: UnixStream) -> Self {
+    pub(crate) fn unix(unix: UnixStream, place: Option<OwnedSemaphorePermit>) -> Self {
         let unsent = Unsent::unbounded();
-        let end = End::new(Either::Unix(unix), &unsent, None);
+        let end = End::new(Either::Unix(unix), &unsent, None, place);
         Self { end, pace: None, unsent, read_over: false }
     }
 

@@ -4,6 +4,7 @@
 
 mod attacked;
 mod documents;
+mod few_files;
 mod gateway;
 #[cfg(target_os = "linux")]
 mod older;

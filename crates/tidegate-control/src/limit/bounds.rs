@@ -27,6 +27,13 @@ impl Bounds {
         value.min(self.max as f64).max(min)
     }
 
+    /// The lower one of two limits that lie `ratio` apart: `low`, unless there would be no room for the upper one. A pair
+    /// of which both are the highest limit there may be tells nothing.
+    pub(super) fn lower_of_pair(&self, low: f64, ratio: f64) -> f64 {
+        let max = self.max as f64;
+        low.min((max / ratio).round().min(max - 1.0))
+    }
+
     /// The whole limit for an estimate, at least 1.
     #[must_use]
     pub fn whole(&self, estimate: f64) -> u64 {

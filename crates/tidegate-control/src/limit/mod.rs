@@ -71,4 +71,6 @@ pub struct Explanation {
     pub service: Option<u64>,
     /// Estimated from traffic alone, without moving the limit (dry run).
     pub passive: bool,
+    /// The highest limit there may be is what keeps it from being higher.
+    pub at_ceiling: bool,
 }

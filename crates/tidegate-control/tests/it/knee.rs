@@ -287,6 +287,45 @@ fn where_nothing_succeeds_the_limit_falls_and_recovers() {
 }
 
 #[test]
+fn at_its_ceiling_a_limit_stays_and_says_so() {
+    // Owners that keep a common beat measure below it in every second phase, and climb for longer.
+    for (knee, soon, least) in [(Knee::new(), 2, 97.0), (Knee::shared(), 15, 80.0)] {
+        let mut knee = knee.ceiling(100);
+        assert_eq!((knee.limit(), knee.explain().at_ceiling), (8, false));
+        let mut service = Service::new(400, 50 * MS);
+        service.run(&mut knee, soon, u64::MAX);
+        assert!(knee.explain().at_ceiling && !knee.is_searching(), "{:?}", knee.explain());
+        service.run(&mut knee, 5, u64::MAX);
+        let limit = service.run(&mut knee, 40, u64::MAX);
+        let why = knee.explain();
+        assert!((least..=100.0).contains(&limit) && why.at_ceiling, "{limit} {why:?}");
+    }
+    for knee in [Knee::new(), Knee::shared(), Knee::new().dry_run()] {
+        assert_eq!(knee.clone().ceiling(u64::MAX), knee, "there is one of its own");
+        assert_eq!(knee.ceiling(5).limit(), 5);
+    }
+}
+
+#[test]
+fn a_limit_leaves_its_ceiling_when_capacity_is_lost_at_once_or_little_by_little() {
+    for steps in [1, 100] {
+        for (knee, above) in [(Knee::new(), 80.0), (Knee::shared(), 90.0)] {
+            let mut knee = knee.ceiling(100);
+            let mut service = Service::new(400, 50 * MS);
+            service.run(&mut knee, 30, u64::MAX);
+            for step in 1..=steps {
+                service.workers = 400 - 360 * step / steps;
+                service.run(&mut knee, 1, u64::MAX);
+            }
+            service.run(&mut knee, 30, u64::MAX);
+            let limit = service.run(&mut knee, 20, u64::MAX);
+            let why = knee.explain();
+            assert!((36.0..above).contains(&limit) && !why.at_ceiling, "{steps}: {limit} {why:?}");
+        }
+    }
+}
+
+#[test]
 fn owners_with_one_clock_move_together() {
     let (mut one, mut other) = (Knee::shared(), Knee::shared());
     let mut services = [Service::new(32, 10 * MS), Service::new(32, 10 * MS)];

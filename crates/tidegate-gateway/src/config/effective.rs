@@ -15,6 +15,7 @@ use crate::relay::TrustedPeers;
 use crate::tls;
 
 use super::file::{Config, ConfigProblem};
+use super::open_files::{self, OpenFiles};
 use super::sound::{addresses, count, timeout};
 use super::units::{LimitWord, LogWord, Size, Span};
 
@@ -36,13 +37,20 @@ pub struct Effective {
     pub admin: SocketAddr,
     /// Where an orchestrator asks.
     pub probe: Option<SocketAddr>,
+    /// The most connections to the admin pages, and as many to the probe's.
+    pub admin_connections: u64,
     /// The most bytes held for peers, the program and the kernel's buffers included, but for what [`Plan::proof`] names last.
     pub memory: u64,
     /// How long work may take to finish on shutdown.
     pub drain: Duration,
     /// How the access log is written, if at all.
     pub access_log: Option<LogFormat>,
-    said: Config,
+    /// How the open files are divided, if [`within`](Self::within) has been asked.
+    pub open_files: Option<OpenFiles>,
+    /// The connections and streams that there would be without that.
+    pub(super) wanted_connections: u64,
+    pub(super) wanted_streams: u64,
+    pub(super) said: Config,
 }
 
 impl Effective {
@@ -70,14 +78,19 @@ impl Effective {
         }
         let listen = said.listen.unwrap_or(loopback(8080));
         addresses(&origin, &[("listen", Some(listen)), ("admin", Some(admin)), ("probe", said.probe)])?;
+        let (gateway, listen_settings) = (gateway_settings(&said)?, listen_settings(&said)?);
         Ok(Self {
             origin,
             origin_settings: origin_settings(&said)?,
-            gateway: gateway_settings(&said)?,
+            wanted_streams: gateway.max_streams,
+            gateway,
             listen,
-            listen_settings: listen_settings(&said)?,
+            wanted_connections: listen_settings.max_connections,
+            listen_settings,
+            open_files: None,
             admin,
             probe: said.probe,
+            admin_connections: open_files::ADMIN,
             memory: memory(&said)?,
             drain: said.drain.map_or(Duration::from_secs(30), |drain| drain.0),
             access_log: match said.access_log.unwrap_or(LogWord::Off) {
@@ -89,7 +102,8 @@ impl Effective {
         })
     }
 
-    /// The configuration as TOML, every default stated, with the memory that it implies as a comment.
+    /// The configuration as TOML, every default stated, with the memory that it implies as a comment, and how the open files
+    /// are divided.
     #[must_use]
     pub fn describe(&self) -> String {
         let mut text = String::new();
@@ -109,7 +123,9 @@ impl Effective {
         line(
             "limit",
             match self.gateway.limit {
-                LimitChoice::Fixed(limit) => limit.to_string(),
+                LimitChoice::Fixed(limit) => {
+                    self.noted(limit.min(self.gateway.ceiling.unwrap_or(limit)), limit)
+                }
                 _ => "\"adaptive\"".to_owned(),
             },
         );
@@ -119,8 +135,8 @@ impl Effective {
         line("max-queue", self.gateway.max_queue.to_string());
         line("max-queue-bytes", text_of(&Size(self.gateway.max_queue_bytes)));
         line("client-timeout", span(self.gateway.client_timeout));
-        line("max-connections", self.listen_settings.max_connections.to_string());
-        line("max-streams", self.gateway.max_streams.to_string());
+        line("max-connections", self.noted(self.listen_settings.max_connections, self.wanted_connections));
+        line("max-streams", self.noted(self.gateway.max_streams, self.wanted_streams));
         line("memory", text_of(&Size(self.memory)));
         line("drain", span(self.drain));
         for (key, file) in [("tls-cert", &self.said.tls_cert), ("tls-key", &self.said.tls_key)] {
@@ -142,7 +158,7 @@ impl Effective {
             "\n# Memory, kernel buffers included but for what the last line names:\n{}",
             self.plan().proof(self.listen_settings.max_connections)
         );
-        text
+        text + &self.files_described()
     }
 
     /// How the memory is divided.

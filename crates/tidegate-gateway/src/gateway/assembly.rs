@@ -73,13 +73,14 @@ impl Gateway {
             .max_wait(settings.max_wait)
             .patience(settings.client_timeout);
         let builder = Limiter::builder().name("origin").queue(queue).dry_run(settings.dry_run);
+        let most = settings.ceiling.unwrap_or(u64::MAX);
         let passive = |knee: Knee| if settings.dry_run { knee.dry_run() } else { knee };
         let limiter = match settings.limit {
-            LimitChoice::Adaptive => builder.algorithm(passive(Knee::new())),
-            LimitChoice::Shared => builder.algorithm(passive(Knee::shared())),
+            LimitChoice::Adaptive => builder.algorithm(passive(Knee::new().ceiling(most))),
+            LimitChoice::Shared => builder.algorithm(passive(Knee::shared().ceiling(most))),
             // Holders are tracked so that service times are learned: predictions and the end of a gone client's work
             // need them. An adaptive limit measures them anyway.
-            LimitChoice::Fixed(limit) => builder.limit(limit).track_occupants(true),
+            LimitChoice::Fixed(limit) => builder.limit(limit.min(most)).track_occupants(true),
         }
         .build()?;
         Self::around(limiter, settings, origin, log, shutdown)
@@ -188,6 +189,10 @@ impl Gateway {
         let coverage = self.limiter.coverage();
         let connections = self.connections.get().map(Limiter::stats).unwrap_or_default();
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let bound = self.settings.ceiling.is_some_and(|most| match self.settings.limit {
+            LimitChoice::Fixed(limit) => limit > most,
+            LimitChoice::Adaptive | LimitChoice::Shared => why.at_ceiling,
+        });
         let refused: BTreeMap<_, _> = Reason::ALL
             .into_iter()
             .map(|reason| (reason.name(), self.metrics.refused_for(reason)))
@@ -206,6 +211,7 @@ impl Gateway {
                 throughput: why.throughput,
                 service_ms: why.service.map(|nanos| nanos as f64 / 1e6),
                 passive: why.passive,
+                bound_by: bound.then_some("open files"),
             },
             in_flight: stats.in_flight,
             peak_in_flight: stats.peak_in_flight,

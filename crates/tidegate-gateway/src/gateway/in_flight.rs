@@ -173,7 +173,7 @@ pub(super) fn of_status(status: StatusCode) -> Outcome {
 
 fn of_error(error: &OriginError) -> Outcome {
     match error.kind() {
-        OriginErrorKind::ClientBody => Outcome::Ignore,
+        OriginErrorKind::ClientBody | OriginErrorKind::OpenFiles => Outcome::Ignore,
         _ => Outcome::Overload,
     }
 }

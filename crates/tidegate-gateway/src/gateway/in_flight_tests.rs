@@ -38,12 +38,16 @@ fn a_status_says_overload_or_nothing_or_that_the_work_was_done() {
 }
 
 #[test]
-fn no_answer_is_overload_unless_the_client_is_to_blame() {
-    use OriginErrorKind::{BodyStalled, ClientBody, DialFailed, DialTimeout, HeadTimeout, Protocol, Reset};
+fn no_answer_is_overload_unless_the_client_or_the_gate_is_to_blame() {
+    use OriginErrorKind::{
+        BodyStalled, ClientBody, DialFailed, DialTimeout, HeadTimeout, OpenFiles, Protocol, Reset,
+    };
     for kind in [DialFailed, DialTimeout, HeadTimeout, Reset, Protocol, BodyStalled] {
         assert_eq!(of_error(&OriginError::new(kind, "gone")), Overload, "{kind:?}");
     }
-    assert_eq!(of_error(&OriginError::new(ClientBody, "gone")), Ignore);
+    for kind in [ClientBody, OpenFiles] {
+        assert_eq!(of_error(&OriginError::new(kind, "gone")), Ignore, "{kind:?}");
+    }
 }
 
 /// A limit that stands still, and passes on how each piece of work ended, and whether in time.

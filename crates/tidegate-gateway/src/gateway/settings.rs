@@ -23,6 +23,9 @@ pub enum LimitChoice {
 pub struct GatewaySettings {
     /// How the limit comes about.
     pub limit: LimitChoice,
+    /// What it never exceeds, however it comes about: the requests for which there are connections to the origin. Nothing, if
+    /// there is no such bound.
+    pub ceiling: Option<u64>,
     /// The longest wait in the queue: 5 s, half of the client timeout.
     pub max_wait: Duration,
     /// The most requests in the queue: 1024.
@@ -49,6 +52,7 @@ impl Default for GatewaySettings {
     fn default() -> Self {
         Self {
             limit: LimitChoice::Adaptive,
+            ceiling: None,
             max_wait: Duration::from_secs(5),
             max_queue: 1024,
             max_queue_bytes: 64 * 1024 * 1024,

@@ -91,4 +91,6 @@ pub struct Why {
     pub service_ms: Option<f64>,
     /// Estimated without moving the limit?
     pub passive: bool,
+    /// `open files` if it would be higher with more of them (`ulimit -n`), else nothing.
+    pub bound_by: Option<&'static str>,
 }

@@ -13,6 +13,7 @@ use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -73,10 +74,16 @@ impl Dialer {
         &self.address
     }
 
-    /// A new connection, or why there is none.
-    pub(super) async fn dial(&self) -> Result<(Line, Watch), OriginError> {
-        match timeout(self.timeout, self.connect()).await {
+    /// A new connection, which holds its `place` until it is closed, or why there is none.
+    pub(super) async fn dial(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<(Line, Watch), OriginError> {
+        match timeout(self.timeout, self.connect(place)).await {
             Ok(Ok(dialed)) => Ok(dialed),
+            Ok(Err(error)) if is_of_open_files(&error) => {
+                Err(OriginError::new(OriginErrorKind::OpenFiles, error))
+            }
             Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 Err(OriginError::new(OriginErrorKind::DialTimeout, error))
             }
@@ -85,9 +92,9 @@ impl Dialer {
         }
     }
 
-    async fn connect(&self) -> io::Result<(Line, Watch)> {
+    async fn connect(&self, place: Option<OwnedSemaphorePermit>) -> io::Result<(Line, Watch)> {
         let socket = match &self.address.place {
-            Place::Unix(path) => Socket::unix(UnixStream::connect(path).await?),
+            Place::Unix(path) => Socket::unix(UnixStream::connect(path).await?, place),
             Place::Tcp { host, port, .. } => {
                 let tcp = self.connect_tcp(host, *port).await?;
                 // Small requests must not wait for an acknowledgement.
@@ -95,7 +102,7 @@ impl Dialer {
                 // What the service does not take stays with its client, not in a buffer of megabytes.
                 let unsent = Unsent::new(&tcp, UNSENT);
                 self.notice_silence(&tcp);
-                Socket::tcp(tcp, unsent)
+                Socket::tcp(tcp, unsent, place)
             }
         };
         let watch = socket.watch();
@@ -125,6 +132,11 @@ impl Dialer {
         let addresses = in_turn(lookup_host((host, port)).await?.collect(), &self.turn);
         connect_any(&addresses, self.receive, Instant::now() + self.timeout).await
     }
+}
+
+/// Did this process, or this machine, have none left?
+fn is_of_open_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Begins with the next address each time, and leaves out none.
@@ -231,7 +243,7 @@ mod tests {
             let settings =
                 OriginSettings { head_timeout: Duration::from_secs(answer), ..OriginSettings::default() };
             let dialer = Dialer::new(url.parse().unwrap(), &settings).unwrap();
-            let (line, _) = dialer.dial().await.unwrap();
+            let (line, _) = dialer.dial(None).await.unwrap();
             let Line::Clear(socket) = line else { panic!("no TLS was asked for") };
             socket.with_tcp(|tcp| {
                 let socket = SockRef::from(tcp);
@@ -263,7 +275,7 @@ mod tests {
         let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let dialer = Dialer::new(url.parse().unwrap(), &OriginSettings::default()).unwrap();
         for dialed in 1..=4 {
-            dialer.dial().await.unwrap();
+            dialer.dial(None).await.unwrap();
             assert_eq!(dialer.turn.load(Ordering::Relaxed), dialed);
         }
     }

@@ -20,6 +20,8 @@ pub enum OriginErrorKind {
     BodyStalled,
     /// The client's body ended early: not the service's fault.
     ClientBody,
+    /// There was no open file for a connection: not the service's fault either.
+    OpenFiles,
 }
 
 /// There is no (complete) answer of the service behind.
@@ -63,6 +65,7 @@ impl OriginErrorKind {
             Self::Protocol => "the origin's answer is not HTTP",
             Self::BodyStalled => "the origin's answer paused for too long",
             Self::ClientBody => "the client's body ended early",
+            Self::OpenFiles => "no open file for a connection to the origin",
         }
     }
 }

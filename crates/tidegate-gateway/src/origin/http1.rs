@@ -154,7 +154,8 @@ impl Kept {
     async fn open(origin: &Arc<Origin>) -> Result<Self, OriginError> {
         origin.counts.dials.fetch_add(1, Relaxed);
         let opened = async {
-            let (line, watch) = origin.dialer.dial().await?;
+            let place = origin.place().await?;
+            let (line, watch) = origin.dialer.dial(place).await?;
             let written = Written::default();
             let line = Noted::new(line, written.clone());
             let (sender, connection) = Builder::new()

@@ -240,7 +240,7 @@ async fn begin(origin: &Arc<Origin>, head: Request<()>, ended: bool) -> Result<B
 }
 
 async fn open(origin: &Arc<Origin>) -> Result<SendRequest<Chunk>, OriginError> {
-    let (line, _) = origin.dialer.dial().await?;
+    let (line, _) = origin.dialer.dial(None).await?;
     let memory = origin.settings.memory.as_ref();
     let window = memory.map_or(CONNECTION_WINDOW, |memory| memory.plan().origin_window());
     let handshake = Builder::new()

@@ -5,6 +5,7 @@
 //! | `address` | [`OriginAddress`]: `http://`, `https://` or `unix:` |
 //! | `settings` | [`OriginSettings`]: protocol and timeouts |
 //! | `dial` | a new connection |
+//! | `place` | as many connections as there are open files for |
 //! | `pool` | [`Origin`]: connections that are kept |
 //! | `exchange` | [`Exchange`]: a request on its way, whose client may leave |
 //! | `http1`, `http2` | the same over either protocol |
@@ -23,6 +24,7 @@ mod exchange;
 mod http1;
 mod http2;
 pub(crate) mod interim;
+mod place;
 mod pool;
 mod repeat;
 mod reply;

@@ -14,21 +14,35 @@ use crate::tls::TlsError;
 use super::dial::Dialer;
 use super::http1::Kept;
 use super::http2::{Standing, Streams};
+use super::place::Places;
 use super::{Exchange, OriginAddress, OriginSettings, RequestBody};
 
 /// The service behind, and the connections to it.
 ///
 /// It holds as many connections as there are exchanges, and unused ones up to
-/// [`idle_connections`](OriginSettings::idle_connections). It does not limit the exchanges: a permit does.
+/// [`idle_connections`](OriginSettings::idle_connections), but no more HTTP/1 connections in all than
+/// [`connections`](OriginSettings::connections). It does not limit the exchanges: a permit does.
 pub struct Origin {
     pub(super) dialer: Dialer,
     pub(super) settings: OriginSettings,
     pub(super) counts: Counts,
-    idle: Mutex<VecDeque<(Instant, Kept)>>,
+    idle: Mutex<Idle>,
+    pub(super) places: Option<Places>,
     /// The HTTP/2 connection, if one stands.
     pub(super) http2: tokio::sync::Mutex<Standing>,
     pub(super) streams: Arc<Streams>,
 }
+
+/// Connections that nobody uses, the one used last at the end.
+#[derive(Debug, Default)]
+struct Idle {
+    kept: VecDeque<(Instant, Kept)>,
+    /// So many wait for a place for a new one: for each that is kept meanwhile another one goes.
+    wanted: usize,
+}
+
+/// Somebody waits for a place for a new connection, until this is dropped.
+pub(super) struct Wants<'a>(&'a Origin);
 
 /// What has been counted.
 #[derive(Debug, Default)]
@@ -63,9 +77,10 @@ impl Origin {
     pub fn new(address: OriginAddress, settings: OriginSettings) -> Result<Arc<Self>, TlsError> {
         Ok(Arc::new(Self {
             dialer: Dialer::new(address, &settings)?,
+            places: settings.connections.map(Places::new),
             settings,
             counts: Counts::default(),
-            idle: Mutex::new(VecDeque::new()),
+            idle: Mutex::default(),
             http2: tokio::sync::Mutex::default(),
             streams: Arc::default(),
         }))
@@ -97,7 +112,7 @@ impl Origin {
     pub fn facts(&self) -> OriginFacts {
         OriginFacts {
             open: self.counts.open.load(Relaxed),
-            idle: self.lock().len() as u64,
+            idle: self.lock().kept.len() as u64,
             dials: self.counts.dials.load(Relaxed),
             dials_failed: self.counts.dials_failed.load(Relaxed),
             repeats: self.counts.repeats.load(Relaxed),
@@ -107,7 +122,8 @@ impl Origin {
     /// Closes connections that nobody has used for the idle timeout. Call it every second or so.
     pub fn sweep(&self) {
         let Some(before) = Instant::now().checked_sub(self.settings.idle_timeout) else { return };
-        let mut idle = self.lock();
+        let mut lock = self.lock();
+        let idle = &mut lock.kept;
         let mut closed = Vec::new();
         while idle.front().is_some_and(|(since, kept)| *since < before || kept.is_closed()) {
             closed.extend(idle.pop_front());
@@ -117,7 +133,7 @@ impl Origin {
             idle.extend(small);
             closed.extend(large);
         }
-        drop(idle);
+        drop(lock);
         drop(closed);
     }
 
@@ -129,12 +145,23 @@ impl Origin {
     /// The connection that was used last and still stands.
     pub(super) fn take(&self) -> Option<Kept> {
         let mut idle = self.lock();
-        while let Some((_, kept)) = idle.pop_back() {
+        while let Some((_, kept)) = idle.kept.pop_back() {
             if !kept.is_closed() {
                 return Some(kept);
             }
         }
         None
+    }
+
+    /// Somebody needs a place for a new connection: the oldest that nobody uses gives up its own, and as long as this is held
+    /// no more are kept, since whoever waits does not look for them.
+    pub(super) fn wants_place(&self) -> Wants<'_> {
+        let mut idle = self.lock();
+        idle.wanted += 1;
+        let oldest = idle.kept.pop_front();
+        drop(idle);
+        drop(oldest);
+        Wants(self)
     }
 
     /// Keeps a connection whose exchange is complete; closes the oldest when there are too many.
@@ -143,9 +170,11 @@ impl Origin {
         if kept.is_closed() || (kept.is_large() && self.is_short()) {
             return;
         }
+        let most = self.most_idle();
         let mut idle = self.lock();
-        idle.push_back((Instant::now(), kept));
-        let oldest = if idle.len() > self.most_idle() { idle.pop_front() } else { None };
+        let most = if idle.wanted > 0 { 0 } else { most };
+        idle.kept.push_back((Instant::now(), kept));
+        let oldest = if idle.kept.len() > most { idle.kept.pop_front() } else { None };
         drop(idle);
         drop(oldest);
     }
@@ -156,8 +185,14 @@ impl Origin {
         self.settings.idle_connections.min(fit)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Kept)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Wants<'_> {
+    fn drop(&mut self) {
+        self.0.lock().wanted -= 1;
     }
 }
 

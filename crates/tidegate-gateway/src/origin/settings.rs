@@ -22,6 +22,9 @@ pub struct OriginSettings {
     pub memory: Option<Memory>,
     /// The most unused connections: 256. In use are as many as the limit says.
     pub idle_connections: usize,
+    /// The most HTTP/1 connections, used and unused, as far as that is not bounded by the requests that come: what there are
+    /// open files for. A request for which there is none waits, for as long as a connection may take.
+    pub connections: Option<usize>,
 }
 
 impl Default for OriginSettings {
@@ -34,6 +37,7 @@ impl Default for OriginSettings {
             idle_timeout: Duration::from_secs(60),
             memory: None,
             idle_connections: 256,
+            connections: None,
         }
     }
 }

@@ -48,6 +48,11 @@ impl From<&OriginError> for Problem {
             OriginErrorKind::HeadTimeout | OriginErrorKind::BodyStalled => {
                 (StatusCode::GATEWAY_TIMEOUT, Reason::OriginTimeout, "The service did not answer in time.")
             }
+            OriginErrorKind::OpenFiles => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Reason::Connections,
+                "The gateway has as many connections to the service as it may.",
+            ),
             OriginErrorKind::ClientBody => (
                 StatusCode::BAD_REQUEST,
                 Reason::Malformed,

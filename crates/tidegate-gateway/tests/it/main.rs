@@ -18,6 +18,7 @@ mod http2;
 mod kernel;
 mod ledger;
 mod load_report;
+mod open_files;
 mod origin;
 mod origin2;
 mod origin2_faults;

@@ -12,7 +12,7 @@ use super::single::Single;
 /// and 200 workers of 100 ms are used to 89 % in their first five seconds instead of 91.
 const START: u64 = 8;
 /// The default ceiling is out of the way: what file descriptors and memory can carry is for the caller to say
-/// ([`Knee::bounds`]).
+/// ([`Knee::ceiling`]).
 const HIGHEST: u64 = 1_000_000;
 
 /// Finds the concurrency at which more would buy no more throughput, and follows it.
@@ -72,6 +72,15 @@ impl Knee {
             Law::Passive(_) => Law::Passive(Box::new(Passive::new(bounds))),
         };
         Self { law }
+    }
+
+    /// Not above `most`, wherever it starts otherwise; what a caller can carry. At the ceiling it is measured below it:
+    /// alone about every twenty seconds, with others in every second phase. What has been learned is lost.
+    #[must_use]
+    pub fn ceiling(self, most: u64) -> Self {
+        let bounds = self.own_bounds();
+        let max = bounds.max.min(most);
+        self.bounds(Bounds { start: bounds.start.min(max), min: bounds.min.min(max), max })
     }
 
     fn default_bounds() -> Bounds {
@@ -140,6 +149,11 @@ impl LimitAlgorithm for Knee {
             Law::Shared(s) => (s.phase(), s.estimate, s.elasticity, s.throughput, &s.service),
             Law::Passive(s) => ("passive", s.estimate, s.elasticity, s.throughput, &s.service),
         };
+        let at_ceiling = match &self.law {
+            Law::Single(single) => single.at_ceiling(),
+            Law::Shared(shared) => shared.at_ceiling(),
+            Law::Passive(passive) => passive.limit() >= passive.bounds.max,
+        };
         Explanation {
             algorithm: "knee",
             phase,
@@ -149,6 +163,7 @@ impl LimitAlgorithm for Knee {
             throughput,
             service: (service.mean() > 0.0).then(|| (service.mean() * 1e9) as u64),
             passive: matches!(self.law, Law::Passive(_)),
+            at_ceiling,
         }
     }
 }

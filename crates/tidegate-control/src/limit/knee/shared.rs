@@ -142,6 +142,11 @@ impl Shared {
         }
     }
 
+    /// Would it be higher, but for its bounds?
+    pub(super) fn at_ceiling(&self) -> bool {
+        !self.down && (self.estimate * HEADROOM).round() >= self.bounds.max as f64
+    }
+
     pub(super) fn is_searching(&self) -> bool {
         self.width >= 0.4 && !self.down
     }
@@ -153,6 +158,7 @@ impl Shared {
         let step = (1.0 + self.width) * (1.0 + self.width);
         let base = self.estimate * HEADROOM;
         let low = if self.down { base / step } else { base }.round().max(1.0);
+        let low = self.bounds.lower_of_pair(low, step);
         let wanted = if self.is_high() { (low * step).round().max(low + 1.0) } else { low };
         self.bounds.clamp(wanted) as u64
     }
@@ -380,12 +386,14 @@ impl Shared {
             _ => 0,
         };
         let inflation = self.inflation();
-        if self.run >= 1 && (inflation < 0.5 || self.run >= 2) {
+        // At the ceiling nothing is searched: the low phases only cost.
+        let held_down = self.at_ceiling();
+        if self.run >= 1 && (inflation < 0.5 || self.run >= 2) && !held_down {
             self.width = (2.0 * self.width).min(DOUBLING);
         } else if self.run <= -2 && inflation > INFLATED {
             self.down = true;
             self.width = ((inflation.exp() / 1.5).sqrt() - 1.0).clamp(START, DOUBLING);
-        } else if self.run <= 0 {
+        } else if self.run <= 0 || held_down {
             self.width = (0.6 * self.width).max(NARROWEST);
         }
     }

@@ -116,6 +116,8 @@ pub(super) struct Single {
     pub(super) known_until: u64,
     pub(super) snooze_until: u64,
     pub(super) snooze: u64,
+    /// More is done with more than the ceiling allows, as last measured: believed until then.
+    pub(super) held_down_until: u64,
     /// The search began without anybody being held back.
     pub(super) guarding: bool,
     /// When the way down began, latency was above its floor.
@@ -154,6 +156,7 @@ impl Single {
             known_until: 0,
             snooze_until: 0,
             snooze: 0,
+            held_down_until: 0,
             guarding: false,
             crowded: false,
             verified: false,
@@ -164,6 +167,14 @@ impl Single {
 
     pub(super) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// Would it be higher, but for its bounds?
+    pub(super) fn at_ceiling(&self) -> bool {
+        match self.phase {
+            Phase::High | Phase::Low => (self.estimate * HEADROOM).round() >= self.bounds.max as f64,
+            _ => self.limit >= self.bounds.max,
+        }
     }
 
     pub(super) fn is_searching(&self) -> bool {
@@ -240,9 +251,11 @@ impl Single {
         let middle = self.estimate.round();
         let low = (self.estimate * HEADROOM).round();
         let step = 1.0 + self.width;
+        let lower = self.bounds.lower_of_pair(low, step * step);
         let wanted = match phase {
-            Phase::Idle | Phase::Start | Phase::Base | Phase::Low => low,
-            Phase::High => (low * step * step).round().max(low + 1.0),
+            Phase::Idle | Phase::Start | Phase::Base => low,
+            Phase::Low => lower,
+            Phase::High => (lower * step * step).round().max(lower + 1.0),
             Phase::Up => (self.estimate * step).round().max(middle + 1.0),
             Phase::Down => (self.estimate / step).round().min(middle - 1.0),
         };

@@ -123,6 +123,12 @@ impl Single {
     /// A round of the slow start may have ended.
     pub(super) fn after_round(&mut self, at: &View, round: Round) {
         match round {
+            Round::Next if self.at_ceiling() => {
+                // There is no more to try. Pairs will tell whether less would do.
+                self.cold = false;
+                self.estimate = self.bounds.max as f64;
+                self.settle_down(at);
+            }
             Round::Open | Round::Next => {}
             Round::Unbound(enough) => {
                 self.estimate = self.estimate.max(enough);
@@ -276,6 +282,10 @@ impl Single {
             return;
         }
         self.level = Some(point);
+        if at.now < self.held_down_until && self.at_ceiling() {
+            // Less would be worse, and more may not be: until it is time to ask again, it stays.
+            return self.enter(at, Phase::High);
+        }
         self.previous = Some(point);
         self.enter(at, Phase::Low);
     }
@@ -292,6 +302,8 @@ impl Single {
         if found.value < 0.5 {
             self.known_until = at.now.saturating_add(KNOWN);
         }
+        let held_down = found.value > GREW && self.at_ceiling();
+        self.held_down_until = if held_down { at.now.saturating_add(KNOWN) } else { 0 };
         let calm = if self.floor.inflation() < 0.1 { 0.5 } else { 0.0 };
         self.score = (self.score + (found.value - 0.45) / error.max(0.25) + calm).clamp(0.0, 4.0);
         let falling = self.falling + (0.1 - found.value) / error.max(0.25);
@@ -306,7 +318,7 @@ impl Single {
             }
             self.estimate *= HASTE;
         }
-        if self.score > CONVINCED {
+        if self.score > CONVINCED && !held_down {
             self.score = 0.0;
             self.search_up(at, None);
         } else {
