@@ -2,15 +2,15 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::{Request, Version};
 use http_body::Body;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
@@ -180,11 +180,31 @@ impl Drop for Place {
     }
 }
 
+/// The connection, and whose turn it is to begin a stream on it.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// Streams begin one after another: while one dials, or waits for room, the others wait for their turn, in order.
+    turn: Semaphore,
+    known: Mutex<Known>,
+}
+
 /// The connection, if one stands, and how the last dial failed, if it did.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+struct Known {
     sender: Option<SendRequest<Chunk>>,
     failed: Option<(Instant, OriginErrorKind)>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { turn: Semaphore::new(1), known: Mutex::default() }
+    }
+}
+
+impl Standing {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Said to those that waited for a dial that failed.
@@ -204,9 +224,11 @@ struct Begun {
 /// Begins a stream when the peer has room for it; they take turns.
 async fn begin(origin: &Arc<Origin>, head: Request<()>, ended: bool) -> Result<Begun, Failed> {
     let asked = Instant::now();
-    let mut standing = origin.http2.lock().await;
-    let ready = match &standing.sender {
-        Some(sender) => sender.clone().ready().await.ok(),
+    let standing = &origin.http2;
+    let _turn = standing.turn.acquire().await; // nobody closes it
+    let stands = standing.known().sender.clone();
+    let ready = match stands {
+        Some(sender) => sender.ready().await.ok(),
         None => None,
     };
     let kept = ready.is_some();
@@ -214,18 +236,19 @@ async fn begin(origin: &Arc<Origin>, head: Request<()>, ended: bool) -> Result<B
         Some(sender) => sender,
         None => {
             // Whoever waited while a dial failed has its answer; or they would fail one after the other.
-            if let Some((_, kind)) = standing.failed.filter(|(at, _)| *at >= asked) {
+            let failed = standing.known().failed.filter(|(at, _)| *at >= asked);
+            if let Some((_, kind)) = failed {
                 return Err(Failed::unknown(OriginError::new(kind, DialShared)));
             }
             origin.counts.dials.fetch_add(1, Relaxed);
             match open(origin).await {
                 Ok(opened) => {
-                    standing.sender = Some(opened.clone());
+                    standing.known().sender = Some(opened.clone());
                     opened
                 }
                 Err(error) => {
                     origin.counts.dials_failed.fetch_add(1, Relaxed);
-                    standing.failed = Some((Instant::now(), error.kind()));
+                    standing.known().failed = Some((Instant::now(), error.kind()));
                     return Err(Failed::unknown(error));
                 }
             }

@@ -29,7 +29,7 @@ pub struct Origin {
     idle: Mutex<Idle>,
     pub(super) places: Option<Places>,
     /// The HTTP/2 connection, if one stands.
-    pub(super) http2: tokio::sync::Mutex<Standing>,
+    pub(super) http2: Standing,
     pub(super) streams: Arc<Streams>,
 }
 
@@ -81,7 +81,7 @@ impl Origin {
             settings,
             counts: Counts::default(),
             idle: Mutex::default(),
-            http2: tokio::sync::Mutex::default(),
+            http2: Standing::default(),
             streams: Arc::default(),
         }))
     }
