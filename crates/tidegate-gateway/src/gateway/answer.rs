@@ -38,7 +38,7 @@ pub(super) struct Relay {
     /// Held by an endless answer in the permit's place.
     pub(super) stream: Option<Permit>,
     /// Fires when a gRPC answer turns out to be a stream.
-    pub(super) becomes_stream: Option<BecomesStream>,
+    pub(super) becomes_stream: BecomesStream,
     pub(super) record: Record,
     pub(super) status: StatusCode,
 }
@@ -96,10 +96,7 @@ impl Relay {
     }
 
     fn poll_becomes_stream(&mut self, cx: &mut Context<'_>) {
-        if self.becomes_stream.as_mut().is_none_or(|becomes| becomes.poll(cx).is_pending()) {
-            return;
-        }
-        if let Some(stream) = self.becomes_stream.take().and_then(BecomesStream::place) {
+        if let Some(stream) = self.becomes_stream.poll(cx) {
             self.stream = Some(stream);
             if let Some(permit) = self.take_permit() {
                 permit.ignore();

@@ -14,26 +14,22 @@ use super::unread::place_if_free;
 /// enough that their rate says nothing about the origin's load.
 const AFTER: Duration = Duration::from_secs(1);
 
-/// A call that may turn out to be a stream.
-#[derive(Debug)]
-pub(super) struct BecomesStream {
-    timer: Pin<Box<Sleep>>,
-    streams: Limiter,
-}
+/// A call that may turn out to be a stream, and the count that it enters then. Or one of which it is not asked, or not any
+/// more.
+#[derive(Debug, Default)]
+pub(super) struct BecomesStream(Option<(Pin<Box<Sleep>>, Limiter)>);
 
 impl BecomesStream {
-    /// A call that goes on from now, and the count that it enters.
+    /// A call that goes on from now.
     pub(super) fn new(streams: &Limiter) -> Self {
-        Self { timer: Box::pin(sleep(AFTER)), streams: streams.clone() }
+        Self(Some((Box::pin(sleep(AFTER)), streams.clone())))
     }
 
-    /// Ready when it has gone on for long.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.as_mut().poll(cx)
-    }
-
-    /// Its place among the streams. With none it keeps its permit, so that it stays counted.
-    pub(super) fn place(self) -> Option<Permit> {
-        place_if_free(&self.streams)
+    /// Its place among the streams, said once: when it has gone on for long, if there is one. With none it keeps its permit, so
+    /// that it stays counted.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Permit> {
+        let (timer, _) = self.0.as_mut()?;
+        let Poll::Ready(()) = timer.as_mut().poll(cx) else { return None };
+        self.0.take().and_then(|(_, streams)| place_if_free(&streams))
     }
 }

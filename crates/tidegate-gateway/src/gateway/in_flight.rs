@@ -34,8 +34,10 @@ pub(super) struct InFlight {
     kind: u8,
     /// Its client may pause in its body.
     open: bool,
+    /// And it still sent, when it was last looked at.
+    sends: bool,
     /// Fires when a call whose client still sends turns out to be a stream.
-    becomes_stream: Option<BecomesStream>,
+    becomes_stream: BecomesStream,
     /// Held in the permit's place since then.
     stream: Option<Permit>,
 }
@@ -48,7 +50,8 @@ impl InFlight {
             caller: Arc::clone(caller),
             kind,
             open: false,
-            becomes_stream: None,
+            sends: false,
+            becomes_stream: BecomesStream::default(),
             stream: None,
         }
     }
@@ -58,22 +61,20 @@ impl InFlight {
     pub(super) fn is_open(&mut self) {
         if self.exchange.as_ref().is_some_and(Exchange::still_sending) {
             self.open = true;
-            self.becomes_stream = Some(BecomesStream::new(&self.caller.service.streams));
+            self.becomes_stream = BecomesStream::new(&self.caller.service.streams);
         }
     }
 
     /// Ready with the answer's head, or with why there is none; then [`ends`](Self::ends) must be said.
     pub(super) fn poll_answered(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply, OriginError>> {
         let Some(exchange) = &mut self.exchange else { return Poll::Pending };
-        let polled = Pin::new(&mut *exchange).poll(cx);
-        if polled.is_pending() {
-            let still_sending = exchange.still_sending();
-            if self.becomes_stream.as_mut().is_some_and(|becomes| becomes.poll(cx).is_ready()) {
-                let place = self.becomes_stream.take().filter(|_| still_sending);
-                if let Some(stream) = place.and_then(BecomesStream::place) {
-                    self.stream = Some(stream);
-                    self.permit.take().into_iter().for_each(Permit::ignore);
-                }
+        // Before it is polled: what has failed sends no more.
+        self.sends = self.open && exchange.still_sending();
+        let polled = Pin::new(exchange).poll(cx);
+        if polled.is_pending() && self.sends {
+            if let Some(stream) = self.becomes_stream.poll(cx) {
+                self.stream = Some(stream);
+                self.permit.take().into_iter().for_each(Permit::ignore);
             }
         }
         polled
@@ -91,8 +92,8 @@ impl InFlight {
         match error {
             None => Some(permit),
             Some(error) => {
-                // Whether the client or the origin was silent for so long nobody knows.
-                let nobodys = self.open && error.kind() == OriginErrorKind::HeadTimeout;
+                // While both may be silent, nobody knows for whom the other waited.
+                let nobodys = self.sends && error.kind() == OriginErrorKind::HeadTimeout;
                 permit.finish(if nobodys { Outcome::Ignore } else { of_error(error) });
                 None
             }

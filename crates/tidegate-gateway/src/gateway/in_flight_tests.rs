@@ -78,10 +78,14 @@ impl Gate {
 
     /// One whose clients may not pause for longer than `stall`, and give up after `patience` unless they say so.
     fn with(origin: SocketAddr, stall: Duration, patience: Duration) -> Self {
+        Self::facing(origin, OriginSettings::default(), stall, patience)
+    }
+
+    fn facing(origin: SocketAddr, speaks: OriginSettings, stall: Duration, patience: Duration) -> Self {
         let (tell, heard) = sync_channel(100);
         let limiter = Limiter::builder().algorithm(Ear(tell)).build().unwrap();
         let origin = format!("http://{origin}").parse().unwrap();
-        let origin = Origin::new(origin, OriginSettings::default()).unwrap();
+        let origin = Origin::new(origin, speaks).unwrap();
         let settings = GatewaySettings { client_timeout: patience, ..GatewaySettings::default() };
         let shutdown = Shutdown::new();
         let gateway = Gateway::around(limiter, settings, origin, None, shutdown.clone()).unwrap();
@@ -281,4 +285,51 @@ async fn what_comes_after_its_client_has_gone_is_late() {
     timeout(BOUND, client.read_exact(&mut begin)).await.expect("its answer begins").unwrap();
     drop(client);
     assert_eq!(gate.told().await, (Canceled, false));
+}
+
+/// An HTTP/2 origin that reads what comes and answers nothing; how many of its requests have come.
+async fn silent2() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let sees = Arc::clone(&seen);
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut held = Vec::new();
+        while let Some(Ok(request)) = connection.accept().await {
+            held.push(request);
+            sees.fetch_add(1, SeqCst);
+        }
+    });
+    (address, seen)
+}
+
+#[tokio::test]
+async fn whose_silence_it_was_is_known_once_the_call_is_sent() {
+    let (address, seen) = silent2().await;
+    let origin = Obedient { address, seen };
+    // Less than after which a call that still sends is a stream.
+    let speaks =
+        OriginSettings { http2: true, head_timeout: Duration::from_millis(300), ..OriginSettings::default() };
+    let gate = Gate::facing(address, speaks, PATIENCE, PATIENCE);
+    let (mut client, connection) =
+        h2::client::handshake(TcpStream::connect(gate.address).await.unwrap()).await.unwrap();
+    tokio::spawn(connection);
+    let call = http::Request::post("http://a/call").header("content-type", "application/grpc");
+    let call = call.body(()).unwrap();
+    // While it still sends, nobody knows for whom the other waited.
+    let (_answer, mut stream) = client.send_request(call.clone(), false).unwrap();
+    stream.send_data("message".into(), false).unwrap();
+    assert_eq!(gate.told().await.0, Ignore);
+    // Once it has sent all, it waits for the origin. On a busy machine the end may be sent too late to be in time.
+    for count in 2..20 {
+        let (_answer, mut stream) = client.send_request(call.clone(), false).unwrap();
+        origin.has_seen(count).await;
+        let _ = stream.send_data("message".into(), true);
+        if gate.told().await.0 == Overload {
+            return;
+        }
+    }
+    panic!("an origin that is silent is never overloaded");
 }

@@ -288,7 +288,10 @@ impl Way {
         known.record.enters(Stage::Answering);
         let relay = Relay {
             outcome: of_status(status),
-            becomes_stream: (grpc && permit.is_some()).then(|| BecomesStream::new(&gateway.streams)),
+            becomes_stream: match (grpc, &permit) {
+                (true, Some(_)) => BecomesStream::new(&gateway.streams),
+                _ => BecomesStream::default(),
+            },
             body: Some(reply.body),
             permit,
             watched: None,
