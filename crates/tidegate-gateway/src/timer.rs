@@ -10,8 +10,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// No wait is longer: about as long as a timer of the runtime may stand.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// A timer for one wait after another. It is set once and moved when it fires: to set and cancel one for every wait costs
-/// fifteen times as much. A task that no longer waits may be woken by it for nothing, once.
+/// A timer for one wait after another. It is set once and moved when it fires: to set and cancel one for every wait takes some
+/// 400 instructions more (callgrind, of a proxied request). A task that no longer waits may be woken by it for nothing, once.
 #[derive(Debug, Default)]
 pub(crate) struct Timer(Option<Pin<Box<Sleep>>>);
 

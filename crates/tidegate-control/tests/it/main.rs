@@ -4,6 +4,7 @@
 
 mod credit;
 mod knee;
+mod knee_laws;
 mod limit;
 mod queue;
 mod sim;

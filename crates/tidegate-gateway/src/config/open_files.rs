@@ -251,6 +251,8 @@ mod tests {
         };
         assert_eq!(of(256, DEFAULT), (130, 43, 43));
         assert_eq!(of(1024, DEFAULT), (562, 187, 187));
+        assert_eq!((of(16_900, DEFAULT).0, of(50_200, DEFAULT).2), (10_000, 10_000));
+        assert!(of(16_700, DEFAULT).0 < 10_000 && of(50_000, DEFAULT).2 < 10_000);
         // A fixed limit of ten needs no more, and few clients leave room for requests.
         assert_eq!(of(256, Wanted { requests: 10, ..DEFAULT }), (163, 10, 43));
         assert_eq!(of(256, Wanted { clients: 100, ..DEFAULT }), (100, 73, 43));

@@ -5,15 +5,14 @@
 //! read, and has its time. While there is no memory for it, its connection is not read on, for as long as requests wait for memory;
 //! then that ends, for the state of compression cannot be had without unpacking.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::memory::{Account, Tier, unfinished_cost};
+use crate::timer::Timer;
 
 use super::frames::Seen;
 use super::waiting::LOOK;
@@ -31,7 +30,7 @@ pub(super) struct Unfinished {
     since: Option<(u32, Instant)>,
     /// Since when there is no memory for what comes next.
     short: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
 }
 
 impl Unfinished {
@@ -44,7 +43,7 @@ impl Unfinished {
             charged: 0,
             since: None,
             short: None,
-            timer: None,
+            timer: Timer::default(),
         }
     }
 
@@ -81,14 +80,7 @@ impl Unfinished {
                 }
                 due = due.min(until).min(now + LOOK);
             }
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            // One that fires too early costs one look.
-            if timer.is_elapsed() || timer.deadline() > due {
-                timer.as_mut().reset(due);
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(self.timer.poll_over(now, due - now, cx));
         }
     }
 

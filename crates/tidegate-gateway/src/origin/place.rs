@@ -1,7 +1,7 @@
 //! As many connections to an HTTP/1 origin as there are open files for.
 //!
 //! Permits bound them already, but a connection takes its file until the kernel has closed it, which may be later than the
-//! moment in which its permit goes back: who is let in then waits here for microseconds. Where nothing is refused for load
+//! moment in which its permit goes back: who is let in then waits here for that moment. Where nothing is refused for load
 //! (a dry run), this is what keeps the files.
 
 use std::sync::Arc;

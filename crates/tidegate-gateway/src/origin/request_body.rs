@@ -58,7 +58,7 @@ impl RequestBody {
     /// A body without a byte.
     #[must_use]
     pub fn empty() -> Self {
-        Self::new(VecDeque::new(), ClientBody::empty())
+        Self(None)
     }
 
     /// Lets the sending of this body be seen; there is nothing to see if it has no byte.
